@@ -1,0 +1,25 @@
+#include "base/mapped_region.h"
+
+#include <cerrno>
+
+namespace snapfaas {
+
+Result<MappedRegion> MappedRegion::Anonymous(size_t size) {
+  void* data = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (data == MAP_FAILED) return FailErrno(errno, "mapping {} bytes of memory", size);
+  return MappedRegion(static_cast<uint8_t*>(data), size);
+}
+
+Result<MappedRegion> MappedRegion::OfFile(int fd, uint64_t offset, size_t size, int prot, int flags) {
+  void* data = ::mmap(nullptr, size, prot, flags, fd, static_cast<off_t>(offset));
+  if (data == MAP_FAILED) return FailErrno(errno, "mapping {} bytes of a file", size);
+  return MappedRegion(static_cast<uint8_t*>(data), size);
+}
+
+Status MappedRegion::ReplaceWithPrivateView(int fd) {
+  void* data = ::mmap(data_, size_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED | MAP_NORESERVE, fd, 0);
+  if (data == MAP_FAILED) return FailErrno(errno, "mapping {} bytes of a memory image", size_);
+  return {};
+}
+
+}  // namespace snapfaas

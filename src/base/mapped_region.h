@@ -1,0 +1,57 @@
+// MappedRegion: sole owner of a range of the address space made by mmap(2).
+#pragma once
+
+#include <sys/mman.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <utility>
+
+#include "base/result.h"
+
+namespace snapfaas {
+
+class MappedRegion {
+ public:
+  MappedRegion() = default;
+  MappedRegion(MappedRegion&& other) noexcept
+      : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
+  MappedRegion& operator=(MappedRegion&& other) noexcept {
+    if (this != &other) {
+      Unmap();
+      data_ = std::exchange(other.data_, nullptr);
+      size_ = std::exchange(other.size_, 0);
+    }
+    return *this;
+  }
+  MappedRegion(const MappedRegion&) = delete;
+  MappedRegion& operator=(const MappedRegion&) = delete;
+  ~MappedRegion() { Unmap(); }
+
+  // Zeroed private memory that takes no space until it is touched.
+  static Result<MappedRegion> Anonymous(size_t size);
+
+  // `prot` and `flags` as mmap(2) takes them.
+  static Result<MappedRegion> OfFile(int fd, uint64_t offset, size_t size, int prot, int flags);
+
+  // Puts a private copy-on-write view of the file over the whole region, at the same address.
+  // REQUIRES: the file holds at least size() bytes.
+  Status ReplaceWithPrivateView(int fd);
+
+  uint8_t* data() const { return data_; }
+  size_t size() const { return size_; }
+  std::span<uint8_t> bytes() const { return {data_, size_}; }
+
+ private:
+  MappedRegion(uint8_t* data, size_t size) : data_(data), size_(size) {}
+  void Unmap() {
+    if (data_ != nullptr) ::munmap(data_, size_);
+    data_ = nullptr;
+  }
+
+  uint8_t* data_ = nullptr;
+  size_t size_ = 0;
+};
+
+}  // namespace snapfaas
