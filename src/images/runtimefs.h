@@ -1,0 +1,64 @@
+// Language runtimes: a read-only root file system with an interpreter, and the kernel and initramfs that boot it.
+//
+//   <data>/runtimes/<name>/rootfs.erofs
+//   <data>/runtimes/<name>/initramfs.cpio
+//   <data>/runtimes/<name>/manifest.json   written last; names the kernel
+//
+// A folder under its final name is complete: it is published by rename. docs/guest_contract.md says what is inside.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "images/progress.h"
+
+namespace snapfaas::images {
+
+// What makes one language runtime: share/snapfaas/bootstrap/<name>/manifest.json.
+struct RuntimeRecipe {
+  std::string name;
+  std::vector<std::string> packages;       // Debian packages beside the common ones
+  std::vector<std::string> command;        // starts the bootstrap inside the guest
+  std::vector<std::string> handler_files;  // a function must have one of these, relative to its folder
+};
+
+// What OpenRuntime hands out. The files were there and well-formed when it looked.
+struct RuntimeImages {
+  RuntimeRecipe recipe;
+  std::string kernel_release;
+  std::string inputs_hash;  // names this build: a base snapshot made from other inputs does not fit
+  std::filesystem::path kernel;
+  std::filesystem::path initramfs;
+  std::filesystem::path rootfs;
+};
+
+struct RuntimeInfo {
+  std::string name;
+  std::string kernel_release;
+  std::string inputs_hash;
+  uint64_t rootfs_bytes = 0;
+  uint64_t initramfs_bytes = 0;
+  int64_t built_unix_seconds = 0;
+};
+
+// Reads the recipe of `name` from the share folder. kNotFound lists the names there are.
+Result<RuntimeRecipe> LoadRecipe(const std::filesystem::path& share_dir, const std::string& name);
+
+// Builds the runtime `name`, the kernel included; does nothing when the one that is there was made from the same
+// inputs. As root or, by a user namespace, without. Two builds at a time wait for each other.
+Result<RuntimeImages> BuildRuntime(const std::filesystem::path& data_dir, const std::filesystem::path& share_dir,
+                                   const std::string& name, const Progress& progress);
+
+// kNotFound: not built, or its kernel is gone; kCorrupt: a file is not what it should be, or is cut short.
+Result<RuntimeImages> OpenRuntime(const std::filesystem::path& data_dir, const std::string& name);
+
+// Sorted by name; empty when nothing was built. A folder without a readable manifest is left out.
+Result<std::vector<RuntimeInfo>> ListRuntimes(const std::filesystem::path& data_dir);
+
+// kNotFound when there is none of that name.
+Status RemoveRuntime(const std::filesystem::path& data_dir, const std::string& name);
+
+}  // namespace snapfaas::images
