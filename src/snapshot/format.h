@@ -1,0 +1,96 @@
+// The `state` file of a snapshot (docs/snapshot_format.md): everything of a stopped microVM but its RAM.
+//
+// This library knows the frame around the VMM's sections and the memory map; what is inside a section is the VMM's.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "base/result.h"
+#include "base/units.h"
+
+namespace snapfaas::snapshot {
+
+inline constexpr uint32_t kFormatVersion = 1;
+inline constexpr uint64_t kMaxStateBytes = 16_MiB;
+inline constexpr uint64_t kMaxMemoryBytes = 64_GiB;
+inline constexpr uint32_t kMaxVcpus = 64;
+inline constexpr uint32_t kMaxSections = 64;
+inline constexpr uint32_t kMaxRunPages = 256;
+
+// Section ids below this one are this library's.
+inline constexpr uint32_t kFirstVmmSection = 256;
+
+// Of the CPU that the guest has seen. A snapshot is restored only where all of it is the same.
+struct CpuFingerprint {
+  std::array<char, 12> vendor{};  // CPUID leaf 0: "GenuineIntel", "AuthenticAMD"
+  uint32_t family = 0;
+  uint32_t model = 0;
+  uint32_t stepping = 0;
+  uint32_t xsave_bytes = 0;
+  uint64_t cpuid_hash = 0;  // Hash64 of the CPUID table given to the guest (snapshot/hash.h)
+
+  bool operator==(const CpuFingerprint&) const = default;
+};
+
+// What a restoring VMM is made for; a snapshot must have been taken from the same.
+struct Expectation {
+  uint64_t memory_bytes = 0;
+  uint32_t vcpus = 0;
+  CpuFingerprint cpu;
+  uint64_t device_set_hash = 0;
+
+  bool operator==(const Expectation&) const = default;
+};
+
+// Pages [first_page, first_page + pages) of guest memory, stored because one of them was not zero.
+struct MemoryRun {
+  uint32_t first_page = 0;
+  uint32_t pages = 0;
+  uint64_t checksum = 0;  // of their bytes
+
+  bool operator==(const MemoryRun&) const = default;
+};
+
+// Ascending, not overlapping.
+struct MemoryMap {
+  std::vector<MemoryRun> runs;
+
+  uint64_t StoredBytes() const;
+  bool operator==(const MemoryMap&) const = default;
+};
+
+// Of the encoded map, and through its runs of every stored byte.
+uint64_t Checksum(const MemoryMap& map);
+
+struct Section {
+  uint32_t id = 0;  // kFirstVmmSection or above; once
+  std::vector<uint8_t> bytes;
+
+  bool operator==(const Section&) const = default;
+};
+
+struct StateFile {
+  Expectation machine;  // the machine that it was taken from
+  MemoryMap memory;
+  std::vector<Section> sections;
+
+  // nullptr: there is none.
+  const Section* Find(uint32_t id) const;
+};
+
+// kInvalidArgument when the state breaks a bound of the format.
+Result<std::vector<uint8_t>> EncodeState(const StateFile& state);
+
+// kCorrupt: truncated or altered. kIncompatible: another format version.
+Result<StateFile> DecodeState(std::span<const uint8_t> bytes);
+
+// Reads and decodes a whole state file from its start; the descriptor's position does not matter.
+Result<StateFile> ReadState(int fd);
+
+// kIncompatible, saying what differs.
+Status CheckCompatible(const StateFile& state, const Expectation& expected);
+
+}  // namespace snapfaas::snapshot
