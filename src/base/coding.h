@@ -19,8 +19,7 @@ namespace snapfaas {
 class ByteWriter {
  public:
   template <typename T>
-    requires(std::is_unsigned_v<T>)
-  void Put(T value) {
+  requires(std::is_unsigned_v<T>) void Put(T value) {
     for (size_t i = 0; i < sizeof(T); ++i) bytes_.push_back(static_cast<uint8_t>(value >> (8 * i)));
   }
   void PutI64(int64_t value) { Put(static_cast<uint64_t>(value)); }
@@ -32,8 +31,7 @@ class ByteWriter {
 
   // A kernel ABI structure (kvm_regs and such), byte for byte; its layout is fixed on x86-64.
   template <typename T>
-    requires(std::is_trivially_copyable_v<T>)
-  void PutStruct(const T& value) {
+  requires(std::is_trivially_copyable_v<T>) void PutStruct(const T& value) {
     const auto* raw = reinterpret_cast<const uint8_t*>(&value);
     bytes_.insert(bytes_.end(), raw, raw + sizeof(T));
   }
@@ -51,8 +49,7 @@ class ByteReader {
   explicit ByteReader(std::span<const uint8_t> bytes) : rest_(bytes) {}
 
   template <typename T>
-    requires(std::is_unsigned_v<T>)
-  T Get() {
+  requires(std::is_unsigned_v<T>) T Get() {
     if (!Need(sizeof(T))) return 0;
     T value = 0;
     for (size_t i = 0; i < sizeof(T); ++i) value = static_cast<T>(value | (static_cast<T>(rest_[i]) << (8 * i)));
@@ -72,8 +69,7 @@ class ByteReader {
   uint32_t GetCount(uint32_t limit);
 
   template <typename T>
-    requires(std::is_trivially_copyable_v<T>)
-  T GetStruct() {
+  requires(std::is_trivially_copyable_v<T>) T GetStruct() {
     T value{};
     const auto raw = GetBytes(sizeof(T));
     if (raw.size() == sizeof(T)) std::memcpy(&value, raw.data(), sizeof(T));

@@ -51,8 +51,8 @@ Result<std::optional<Frame>> FrameParser::Next() {
   const size_t space = header.find(' ');
   size_t length = 0;
   const char* end = header.data() + header.size();
-  const auto parsed =
-      space == std::string_view::npos ? std::from_chars_result{} : std::from_chars(header.data() + space + 1, end, length);
+  const auto parsed = space == std::string_view::npos ? std::from_chars_result{}
+                                                      : std::from_chars(header.data() + space + 1, end, length);
   if (space == std::string_view::npos || !IsKind(header.substr(0, space)) || parsed.ec != std::errc() ||
       parsed.ptr != end) {
     return Fail(ErrorCode::kCorrupt, "a frame header is malformed");

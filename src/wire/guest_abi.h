@@ -31,13 +31,13 @@ inline constexpr uint64_t kIdentityMagic = 0x31444953'50414e53;  // "SNAPSID1", 
 
 struct IdentityPage {
   uint64_t magic;
-  uint64_t generation;       // 0 after a boot, differing after every restore
-  int64_t realtime_ns;       // the host's CLOCK_REALTIME when the vCPUs were let go
-  uint8_t has_appfs;         // 1: /dev/vdb holds an appfs to be mounted
-  uint8_t reserved[7];       // zero
-  uint8_t seed[64];          // from the host's random source, never used twice
-  char vm_id[64];            // NUL-terminated
-  char hostname[64];         // NUL-terminated
+  uint64_t generation;  // 0 after a boot, differing after every restore
+  int64_t realtime_ns;  // the host's CLOCK_REALTIME when the vCPUs were let go
+  uint8_t has_appfs;    // 1: /dev/vdb holds an appfs to be mounted
+  uint8_t reserved[7];  // zero
+  uint8_t seed[64];     // from the host's random source, never used twice
+  char vm_id[64];       // NUL-terminated
+  char hostname[64];    // NUL-terminated
 };
 static_assert(sizeof(IdentityPage) == 224);
 

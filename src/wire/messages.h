@@ -73,9 +73,9 @@ struct MarkEvent {
 };
 
 struct RestoredEvent {
-  int64_t begun_ns = 0;          // the command was read
-  int64_t memory_done_ns = 0;    // memory is in place
-  int64_t state_done_ns = 0;     // vCPU, interrupt controller, clock and device state are loaded; vCPUs are let go
+  int64_t begun_ns = 0;        // the command was read
+  int64_t memory_done_ns = 0;  // memory is in place
+  int64_t state_done_ns = 0;   // vCPU, interrupt controller, clock and device state are loaded; vCPUs are let go
 };
 
 struct SnapshotTakenEvent {

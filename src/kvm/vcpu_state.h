@@ -1,0 +1,31 @@
+// The whole state of one vCPU as a plain struct, and its bytes in a snapshot.
+#pragma once
+
+#include <linux/kvm.h>
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "base/coding.h"
+#include "base/result.h"
+
+namespace snapfaas::kvm {
+
+struct VcpuState {
+  kvm_regs regs{};
+  kvm_sregs sregs{};
+  std::vector<uint8_t> xsave;  // as KVM_GET_XSAVE2 gives it
+  kvm_xcrs xcrs{};
+  kvm_debugregs debugregs{};
+  kvm_lapic_state lapic{};
+  kvm_mp_state mp_state{};
+  kvm_vcpu_events events{};
+  std::vector<kvm_msr_entry> msrs;
+  uint32_t tsc_khz = 0;
+
+  void Encode(ByteWriter& writer) const;
+  static Result<VcpuState> Decode(std::span<const uint8_t> bytes);
+};
+
+}  // namespace snapfaas::kvm
