@@ -43,7 +43,7 @@ int Kvm::CheckExtension(unsigned long capability) const {
 
 Result<std::vector<kvm_cpuid_entry2>> Kvm::SupportedCpuid() const {
   FlexibleArray<kvm_cpuid_entry2, 8> cpuid(kMaxCpuidEntries);
-  if (Ioctl(fd_.get(), KVM_GET_SUPPORTED_CPUID, cpuid.data()) < 0) {
+  if (Ioctl(fd_.get(), kGetSupportedCpuid, cpuid.data()) < 0) {
     return FailErrno(errno, "asking KVM for the CPUID it supports");
   }
   return std::vector<kvm_cpuid_entry2>(cpuid.entries(), cpuid.entries() + cpuid.count());
@@ -51,7 +51,7 @@ Result<std::vector<kvm_cpuid_entry2>> Kvm::SupportedCpuid() const {
 
 Result<std::vector<uint32_t>> Kvm::MsrIndices() const {
   FlexibleArray<uint32_t, 4> list(kMaxMsrs);
-  if (Ioctl(fd_.get(), KVM_GET_MSR_INDEX_LIST, list.data()) < 0) {
+  if (Ioctl(fd_.get(), kGetMsrIndexList, list.data()) < 0) {
     return FailErrno(errno, "asking KVM for its list of MSRs");
   }
   return std::vector<uint32_t>(list.entries(), list.entries() + list.count());

@@ -19,7 +19,7 @@ Result<std::vector<kvm_msr_entry>> ReadMsrs(int fd, std::span<const uint32_t> in
   while (!indices.empty()) {
     MsrBatch batch(indices.size());
     for (size_t i = 0; i < indices.size(); ++i) batch.entries()[i].index = indices[i];
-    const int got = Ioctl(fd, KVM_GET_MSRS, batch.data());
+    const int got = Ioctl(fd, kGetMsrs, batch.data());
     if (got < 0) return FailErrno(errno, "reading MSRs");
     const auto count = static_cast<size_t>(got);
     values.insert(values.end(), batch.entries(), batch.entries() + count);
@@ -32,7 +32,7 @@ Result<std::vector<kvm_msr_entry>> ReadMsrs(int fd, std::span<const uint32_t> in
 bool HasValue(int fd, const kvm_msr_entry& wanted) {
   MsrBatch batch(1);
   batch.entries()[0].index = wanted.index;
-  return Ioctl(fd, KVM_GET_MSRS, batch.data()) == 1 && batch.entries()[0].data == wanted.data;
+  return Ioctl(fd, kGetMsrs, batch.data()) == 1 && batch.entries()[0].data == wanted.data;
 }
 
 }  // namespace
@@ -97,8 +97,7 @@ Status Vcpu::CompleteAccess() {
 Status Vcpu::SetCpuid(const std::vector<kvm_cpuid_entry2>& entries) const {
   FlexibleArray<kvm_cpuid_entry2, 8> cpuid(entries.size());
   std::copy(entries.begin(), entries.end(), cpuid.entries());
-  if (Ioctl(fd_.get(), KVM_SET_CPUID2, cpuid.data()) < 0)
-    return FailErrno(errno, "setting the CPUID of vCPU {}", index_);
+  if (Ioctl(fd_.get(), kSetCpuid2, cpuid.data()) < 0) return FailErrno(errno, "setting the CPUID of vCPU {}", index_);
   return {};
 }
 
@@ -132,7 +131,7 @@ Status Vcpu::SetMsrs(std::span<const kvm_msr_entry> msrs) const {
   while (!msrs.empty()) {
     MsrBatch batch(msrs.size());
     std::copy(msrs.begin(), msrs.end(), batch.entries());
-    const int set = Ioctl(fd_.get(), KVM_SET_MSRS, batch.data());
+    const int set = Ioctl(fd_.get(), kSetMsrs, batch.data());
     if (set < 0) return FailErrno(errno, "loading the MSRs of vCPU {}", index_);
     const auto count = static_cast<size_t>(set);
     if (count >= msrs.size()) break;
@@ -157,8 +156,8 @@ Result<VcpuState> Vcpu::Save(std::span<const uint32_t> msr_indices) const {
   if (!sregs) return Forward(sregs.error());
   state.sregs = *sregs;
   const int xsave_size = Ioctl(fd, KVM_CHECK_EXTENSION, static_cast<unsigned long>(KVM_CAP_XSAVE2));
-  state.xsave.resize(std::max(sizeof(kvm_xsave), static_cast<size_t>(std::max(0, xsave_size))));
-  const unsigned long get_xsave = xsave_size > 0 ? KVM_GET_XSAVE2 : KVM_GET_XSAVE;
+  state.xsave.resize(std::max(kXsaveBytes, static_cast<size_t>(std::max(0, xsave_size))));
+  const unsigned long get_xsave = xsave_size > 0 ? kGetXsave2 : kGetXsave;
   if (Ioctl(fd, get_xsave, state.xsave.data()) < 0) return FailErrno(errno, "reading the FPU state of a vCPU");
   if (Ioctl(fd, KVM_GET_XCRS, &state.xcrs) < 0) return FailErrno(errno, "reading the XCRs of a vCPU");
   if (Ioctl(fd, KVM_GET_DEBUGREGS, &state.debugregs) < 0) return FailErrno(errno, "reading the debug registers");
@@ -184,11 +183,11 @@ Status Vcpu::Restore(const VcpuState& state) const {
   set = SetSregs(state.sregs);
   if (!set) return set;
   const int xsave_size = Ioctl(fd, KVM_CHECK_EXTENSION, static_cast<unsigned long>(KVM_CAP_XSAVE2));
-  if (state.xsave.size() != std::max(sizeof(kvm_xsave), static_cast<size_t>(std::max(0, xsave_size)))) {
+  if (state.xsave.size() != std::max(kXsaveBytes, static_cast<size_t>(std::max(0, xsave_size)))) {
     return Fail(ErrorCode::kIncompatible, "the snapshot's FPU state of {} bytes does not fit this host's CPU",
                 state.xsave.size());
   }
-  if (Ioctl(fd, KVM_SET_XSAVE, state.xsave.data()) < 0) return FailErrno(errno, "loading the FPU state of a vCPU");
+  if (Ioctl(fd, kSetXsave, state.xsave.data()) < 0) return FailErrno(errno, "loading the FPU state of a vCPU");
   if (Ioctl(fd, KVM_SET_XCRS, &state.xcrs) < 0) return FailErrno(errno, "loading the XCRs of a vCPU");
   if (Ioctl(fd, KVM_SET_DEBUGREGS, &state.debugregs) < 0) return FailErrno(errno, "loading the debug registers");
   if (Ioctl(fd, KVM_SET_LAPIC, &state.lapic) < 0) return FailErrno(errno, "loading the local APIC of a vCPU");

@@ -1,6 +1,7 @@
 #include "kvm/vcpu_state.h"
 
 #include "base/units.h"
+#include "kvm/flexible_array.h"
 
 namespace snapfaas::kvm {
 namespace {
@@ -34,7 +35,7 @@ Result<VcpuState> VcpuState::Decode(std::span<const uint8_t> bytes) {
   state.sregs = reader.GetStruct<kvm_sregs>();
   const auto xsave = reader.GetBlob(kMaxXsave);
   state.xsave.assign(xsave.begin(), xsave.end());
-  if (state.xsave.size() < sizeof(kvm_xsave)) reader.MarkBad();
+  if (state.xsave.size() < kXsaveBytes) reader.MarkBad();
   state.xcrs = reader.GetStruct<kvm_xcrs>();
   if (state.xcrs.nr_xcrs > KVM_MAX_XCRS) reader.MarkBad();
   state.debugregs = reader.GetStruct<kvm_debugregs>();

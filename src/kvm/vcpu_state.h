@@ -15,7 +15,7 @@ namespace snapfaas::kvm {
 struct VcpuState {
   kvm_regs regs{};
   kvm_sregs sregs{};
-  std::vector<uint8_t> xsave;  // as KVM_GET_XSAVE2 gives it
+  std::vector<uint8_t> xsave;  // as KVM_GET_XSAVE2 (or its elder) gives it
   kvm_xcrs xcrs{};
   kvm_debugregs debugregs{};
   kvm_lapic_state lapic{};
