@@ -1,0 +1,412 @@
+#include "faas/launcher.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/random.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <utility>
+#include <variant>
+
+#include "base/clock.h"
+#include "faas/console_log.h"
+
+namespace snapfaas::faas {
+
+const char kKernelCommandLine[] =
+    "console=ttyS0 quiet loglevel=4 panic=-1 reboot=t i8042.nokbd i8042.noaux 8250.nr_uarts=1 pci=off "
+    "random.trust_cpu=on init_on_free=1";
+
+namespace {
+
+constexpr int64_t kNanosPerSecond = 1'000'000'000;
+constexpr int64_t kLastWordsPatience = 2 * kNanosPerSecond;
+
+// What the guest had done last, for a person.
+std::string_view LastMark(const Timeline& t) {
+  if (t.ready != 0) return "126, ready for requests";
+  if (t.mounted != 0) return "4, appfs mounted";
+  if (t.snapshot_point != 0) return "124, snapshot point";
+  if (t.state_done != 0) return "restored";
+  if (t.runtime_up != 0) return "3, language runtime up";
+  if (t.agent_up != 0) return "2, agent up";
+  if (t.kernel_up != 0) return "1, kernel up";
+  return "none";
+}
+
+std::string NewVmId() {
+  std::array<uint8_t, 8> random{};
+  // Cannot fail for so few bytes once the kernel's source is seeded, which it waits for.
+  (void)!::getrandom(random.data(), random.size(), 0);
+  return fmt::format("vm-{:02x}", fmt::join(random, ""));
+}
+
+// The {"errorType", "errorMessage", ...} of an init-error frame as one line; the guest may send anything.
+std::string DescribeFunctionError(const std::string& payload) {
+  const auto json = nlohmann::json::parse(payload, nullptr, /*allow_exceptions=*/false);
+  if (!json.is_object()) return "it did not say why";
+  const auto text = [&json](const char* key) {
+    const auto found = json.find(key);
+    return found != json.end() && found->is_string() ? found->get<std::string>() : std::string("(none)");
+  };
+  return fmt::format("{}: {}", text("errorType"), text("errorMessage"));
+}
+
+}  // namespace
+
+class MicroVm::Impl {
+ public:
+  Impl(ConsoleLog console, UniqueFd channel, UniqueFd channel_for_vmm)
+      : console_(std::move(console)), channel_(std::move(channel)), channel_for_vmm_(std::move(channel_for_vmm)) {}
+
+  Status Start(Spawner& spawner, const VmSize& size, int64_t deadline_ns);
+  Status Boot(BootImages images, FunctionFiles function, int64_t deadline_ns);
+  Status Restore(RestoreImages images, FunctionFiles function, int64_t deadline_ns);
+  Result<wire::SnapshotTakenEvent> BootToSnapshot(BootImages images, UniqueFd state, UniqueFd memory,
+                                                  int64_t deadline_ns);
+  Result<Response> Invoke(const Request& request, int64_t deadline_ns);
+
+  const Timeline& timeline() const { return timeline_; }
+
+ private:
+  Result<wire::DeviceFds> Devices(UniqueFd runtimefs, FunctionFiles function);
+  Status SendCommand(wire::Command command);
+  Status WaitUntilReady(int64_t deadline_ns);
+  Status SendRequest(const Request& request, int64_t deadline_ns);
+  Result<std::optional<Response>> TakeResponse();
+
+  // Takes in what the VMM and the guest say until there was something, or the deadline passed.
+  Status Step(int64_t deadline_ns);
+  Status TakeEvent();
+  void TakeChannelBytes();
+
+  Status Handle(const wire::ShellReadyEvent& event);
+  Status Handle(const wire::MarkEvent& event);
+  Status Handle(const wire::RestoredEvent& event);
+  Status Handle(const wire::SnapshotTakenEvent& event);
+  Status Handle(const wire::EndedEvent& event);
+  Status Handle(const wire::FailedEvent& event);
+
+  // Replaces an error of the control socket or a deadline by what happened to the microVM.
+  tl::unexpected<Error> Explain(Error error, std::string_view waited_for, int64_t began_ns);
+  std::string Progress() const;
+
+  ConsoleLog console_;
+  UniqueFd channel_;
+  UniqueFd channel_for_vmm_;  // until the command takes it along
+  bool channel_closed_ = false;
+  bool said_last_word_ = false;  // Ended or Failed came, and is being passed on
+  wire::FrameParser parser_;
+  Timeline timeline_;
+  std::optional<wire::SnapshotTakenEvent> snapshot_;
+  std::unique_ptr<VmmProcess> process_;
+};
+
+Status MicroVm::Impl::Start(Spawner& spawner, const VmSize& size, int64_t deadline_ns) {
+  timeline_.launched = MonotonicNanos();
+  auto process = spawner.Spawn(size);
+  if (!process) return Forward(process.error());
+  process_ = std::move(*process);
+  while (timeline_.shell_ready == 0) {
+    auto step = Step(deadline_ns);
+    if (!step) return Explain(step.error(), "the VMM was not set up", timeline_.launched);
+  }
+  return {};
+}
+
+Result<wire::DeviceFds> MicroVm::Impl::Devices(UniqueFd runtimefs, FunctionFiles function) {
+  if (!channel_for_vmm_.valid()) return Fail(ErrorCode::kInvalidArgument, "a microVM is started only once");
+  auto console = console_.Writer();
+  if (!console) return Forward(console.error());
+  wire::DeviceFds devices;
+  devices.runtimefs = std::move(runtimefs);
+  devices.appfs = std::move(function.appfs);
+  devices.channel = std::move(channel_for_vmm_);
+  devices.log = std::move(function.log);
+  devices.console = std::move(*console);
+  return devices;
+}
+
+Status MicroVm::Impl::SendCommand(wire::Command command) {
+  timeline_.command_sent = MonotonicNanos();
+  auto sent = wire::SendPacket(process_->control(), wire::EncodeCommand(std::move(command)));
+  if (!sent) return Explain(sent.error(), "the VMM took no command", timeline_.command_sent);
+  return {};
+}
+
+Status MicroVm::Impl::Boot(BootImages images, FunctionFiles function, int64_t deadline_ns) {
+  auto devices = Devices(std::move(images.runtimefs), std::move(function));
+  if (!devices) return Forward(devices.error());
+  wire::BootCommand command;
+  command.cmdline = kKernelCommandLine;
+  command.kernel = std::move(images.kernel);
+  command.initramfs = std::move(images.initramfs);
+  command.devices = std::move(*devices);
+  command.identity.vm_id = NewVmId();
+  command.identity.hostname = command.identity.vm_id;
+  auto sent = SendCommand(std::move(command));
+  if (!sent) return sent;
+  return WaitUntilReady(deadline_ns);
+}
+
+Status MicroVm::Impl::Restore(RestoreImages images, FunctionFiles function, int64_t deadline_ns) {
+  auto devices = Devices(std::move(images.runtimefs), std::move(function));
+  if (!devices) return Forward(devices.error());
+  wire::RestoreCommand command;
+  command.mode = images.mode;
+  command.state = std::move(images.state);
+  command.memory = std::move(images.memory);
+  command.devices = std::move(*devices);
+  command.identity.vm_id = NewVmId();
+  command.identity.hostname = command.identity.vm_id;
+  auto sent = SendCommand(std::move(command));
+  if (!sent) return sent;
+  return WaitUntilReady(deadline_ns);
+}
+
+Result<wire::SnapshotTakenEvent> MicroVm::Impl::BootToSnapshot(BootImages images, UniqueFd state, UniqueFd memory,
+                                                               int64_t deadline_ns) {
+  auto devices = Devices(std::move(images.runtimefs), FunctionFiles());
+  if (!devices) return Forward(devices.error());
+  wire::BootCommand command;
+  command.cmdline = kKernelCommandLine;
+  command.kernel = std::move(images.kernel);
+  command.initramfs = std::move(images.initramfs);
+  command.devices = std::move(*devices);
+  command.identity.vm_id = NewVmId();
+  command.identity.hostname = "snapfaas";
+  command.snapshot_state = std::move(state);
+  command.snapshot_memory = std::move(memory);
+  auto sent = SendCommand(std::move(command));
+  if (!sent) return Forward(sent.error());
+  while (!snapshot_) {
+    auto step = Step(deadline_ns);
+    if (!step) return Explain(step.error(), "the guest did not reach the snapshot point (124)", timeline_.command_sent);
+  }
+  return *snapshot_;
+}
+
+Status MicroVm::Impl::WaitUntilReady(int64_t deadline_ns) {
+  while (timeline_.ready == 0) {
+    auto frame = parser_.Next();
+    if (!frame) return Fail(ErrorCode::kGuestError, "the guest broke the request channel: {}", frame.error().context);
+    if (frame->has_value()) {
+      if ((*frame)->kind == "init-error") {
+        return Fail(ErrorCode::kGuestError, "the function cannot be loaded: {}",
+                    DescribeFunctionError((*frame)->payload));
+      }
+      return Fail(ErrorCode::kGuestError, "the guest sent a frame '{}' before it was ready", (*frame)->kind);
+    }
+    auto step = Step(deadline_ns);
+    if (!step) return Explain(step.error(), "the guest did not become ready (126)", timeline_.command_sent);
+  }
+  return {};
+}
+
+Status MicroVm::Impl::SendRequest(const Request& request, int64_t deadline_ns) {
+  if (!request.context.empty()) {
+    auto sent = wire::WriteFrame(channel_.get(), "context", request.context, deadline_ns);
+    if (!sent) return sent;
+  }
+  return wire::WriteFrame(channel_.get(), "event", request.event, deadline_ns);
+}
+
+Result<std::optional<Response>> MicroVm::Impl::TakeResponse() {
+  auto frame = parser_.Next();
+  if (!frame) return Fail(ErrorCode::kGuestError, "the guest broke the request channel: {}", frame.error().context);
+  if (!frame->has_value()) return std::optional<Response>();
+  auto& [kind, payload] = **frame;
+  if (kind == "result") return std::optional(Response{Response::Kind::kResult, std::move(payload)});
+  if (kind == "error") return std::optional(Response{Response::Kind::kError, std::move(payload)});
+  return Fail(ErrorCode::kGuestError, "the guest answered with an unknown frame '{}'", kind);
+}
+
+Result<Response> MicroVm::Impl::Invoke(const Request& request, int64_t deadline_ns) {
+  if (request.event.size() > wire::kMaxFrameBytes || request.context.size() > wire::kMaxFrameBytes) {
+    return Fail(ErrorCode::kInvalidArgument, "a request of {} bytes is above the limit of {}", request.event.size(),
+                wire::kMaxFrameBytes);
+  }
+  const int64_t began = MonotonicNanos();
+  if (timeline_.request_sent == 0) timeline_.request_sent = began;
+  auto sent = SendRequest(request, deadline_ns);
+  if (!sent) return Explain(sent.error(), "the function did not take the request", began);
+  for (;;) {
+    auto response = TakeResponse();
+    if (!response) return Forward(response.error());
+    if (response->has_value()) {
+      if (timeline_.response_received == 0) timeline_.response_received = MonotonicNanos();
+      return std::move(**response);
+    }
+    auto step = Step(deadline_ns);
+    if (step) continue;
+    // An answer sent just before the end still counts.
+    auto last_words = TakeResponse();
+    if (last_words && last_words->has_value()) return std::move(**last_words);
+    return Explain(step.error(), "the function did not answer", began);
+  }
+}
+
+Status MicroVm::Impl::Step(int64_t deadline_ns) {
+  std::array<pollfd, 2> polled{pollfd{process_->control(), POLLIN, 0},
+                               pollfd{channel_closed_ ? -1 : channel_.get(), POLLIN, 0}};
+  for (;;) {
+    const int64_t left = deadline_ns - MonotonicNanos();
+    if (left <= 0) return Fail(ErrorCode::kTimedOut, "the deadline passed");
+    const int ready =
+        ::poll(polled.data(), polled.size(), static_cast<int>(std::min<int64_t>(left / 1'000'000 + 1, 1'000'000)));
+    if (ready > 0) break;
+    if (ready < 0 && errno != EINTR) return FailErrno(errno, "waiting for a microVM");
+  }
+  if (polled[1].revents != 0) TakeChannelBytes();
+  if (polled[0].revents != 0) return TakeEvent();
+  return {};
+}
+
+void MicroVm::Impl::TakeChannelBytes() {
+  std::array<char, 65536> chunk;
+  const ssize_t got = ::recv(channel_.get(), chunk.data(), chunk.size(), MSG_DONTWAIT);
+  if (got > 0) {
+    parser_.Append({chunk.data(), static_cast<size_t>(got)});
+  } else if (got == 0 || (errno != EAGAIN && errno != EINTR)) {
+    // The control socket says what happened, or the deadline.
+    channel_closed_ = true;
+  }
+}
+
+Status MicroVm::Impl::TakeEvent() {
+  auto packet = wire::ReceivePacket(process_->control(), /*deadline_ns=*/-1);
+  if (!packet) return Forward(packet.error());
+  auto event = wire::DecodeEvent(*packet);
+  if (!event) return Forward(event.error(), "the VMM is not of this version");
+  return std::visit([this](const auto& e) { return Handle(e); }, *event);
+}
+
+Status MicroVm::Impl::Handle(const wire::ShellReadyEvent& event) {
+  timeline_.shell_ready = event.at_ns;
+  return {};
+}
+
+Status MicroVm::Impl::Handle(const wire::MarkEvent& event) {
+  const auto stamp = [&event](int64_t& first) {
+    if (first == 0) first = event.at_ns;
+  };
+  switch (event.value) {
+    case wire::Doorbell::kKernelUp:
+      stamp(timeline_.kernel_up);
+      break;
+    case wire::Doorbell::kAgentUp:
+      stamp(timeline_.agent_up);
+      break;
+    case wire::Doorbell::kRuntimeUp:
+      stamp(timeline_.runtime_up);
+      break;
+    case wire::Doorbell::kMounted:
+      stamp(timeline_.mounted);
+      break;
+    case wire::Doorbell::kSnapshot:
+      stamp(timeline_.snapshot_point);
+      break;
+    case wire::Doorbell::kReady:
+      stamp(timeline_.ready);
+      break;
+  }
+  return {};
+}
+
+Status MicroVm::Impl::Handle(const wire::RestoredEvent& event) {
+  timeline_.begun = event.begun_ns;
+  timeline_.memory_done = event.memory_done_ns;
+  timeline_.state_done = event.state_done_ns;
+  return {};
+}
+
+Status MicroVm::Impl::Handle(const wire::SnapshotTakenEvent& event) {
+  snapshot_ = event;
+  return {};
+}
+
+Status MicroVm::Impl::Handle(const wire::EndedEvent& event) {
+  said_last_word_ = true;
+  const std::string panic = console_.PanicLine();
+  if (!panic.empty()) return Fail(ErrorCode::kGuestError, "the guest kernel panicked: {}", panic);
+  const std::string detail = event.detail.empty() ? "" : fmt::format(" ({})", event.detail);
+  switch (event.reason) {
+    case wire::EndReason::kPowerOff:
+      return Fail(ErrorCode::kGuestError, "the guest switched itself off{}; {}", detail, Progress());
+    case wire::EndReason::kReset:
+      return Fail(ErrorCode::kGuestError, "the guest reset itself{}; {}", detail, Progress());
+    case wire::EndReason::kStopped:
+      break;
+  }
+  return Fail(ErrorCode::kUnavailable, "the VMM stopped{}; {}", detail, Progress());
+}
+
+Status MicroVm::Impl::Handle(const wire::FailedEvent& event) {
+  said_last_word_ = true;
+  return Forward(event.error);
+}
+
+std::string MicroVm::Impl::Progress() const {
+  const std::string line = console_.LastLine();
+  return fmt::format("its last mark was: {}; its console {}", LastMark(timeline_),
+                     line.empty() ? "is empty" : fmt::format("ends with \"{}\"", line));
+}
+
+tl::unexpected<Error> MicroVm::Impl::Explain(Error error, std::string_view waited_for, int64_t began_ns) {
+  if (!said_last_word_ && error.code == ErrorCode::kTimedOut) {
+    const double seconds = static_cast<double>(MonotonicNanos() - began_ns) / static_cast<double>(kNanosPerSecond);
+    return Fail(ErrorCode::kTimedOut, "{} within {:.1f} s; {}", waited_for, seconds, Progress());
+  }
+  if (said_last_word_ || error.code != ErrorCode::kUnavailable) return Forward(std::move(error));
+  // A socket is closed: the VMM is gone, or as good as gone. What it said before is still to be read.
+  const int64_t patience_ends = MonotonicNanos() + kLastWordsPatience;
+  auto heard = Step(patience_ends);
+  while (heard) heard = Step(patience_ends);
+  if (said_last_word_) return Forward(heard.error());
+  return Fail(ErrorCode::kUnavailable, "snapfaas-vmm {}; the guest's last mark was: {}", process_->DescribeEnd(),
+              LastMark(timeline_));
+}
+
+Result<MicroVm> MicroVm::Launch(Spawner& spawner, const VmSize& size, int64_t deadline_ns) {
+  auto valid = CheckVmSize(size);
+  if (!valid) return Forward(valid.error());
+  auto console = ConsoleLog::Create();
+  if (!console) return Forward(console.error());
+  auto channel = wire::SocketPair(SOCK_STREAM);
+  if (!channel) return Forward(channel.error());
+  auto impl = std::make_unique<Impl>(std::move(*console), std::move(channel->first), std::move(channel->second));
+  auto started = impl->Start(spawner, size, deadline_ns);
+  if (!started) return Forward(started.error());
+  return MicroVm(std::move(impl));
+}
+
+MicroVm::MicroVm(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+MicroVm::MicroVm(MicroVm&&) noexcept = default;
+MicroVm& MicroVm::operator=(MicroVm&&) noexcept = default;
+MicroVm::~MicroVm() = default;
+
+Status MicroVm::Boot(BootImages images, FunctionFiles function, int64_t deadline_ns) {
+  return impl_->Boot(std::move(images), std::move(function), deadline_ns);
+}
+
+Status MicroVm::Restore(RestoreImages images, FunctionFiles function, int64_t deadline_ns) {
+  return impl_->Restore(std::move(images), std::move(function), deadline_ns);
+}
+
+Result<wire::SnapshotTakenEvent> MicroVm::BootToSnapshot(BootImages images, UniqueFd state, UniqueFd memory,
+                                                         int64_t deadline_ns) {
+  return impl_->BootToSnapshot(std::move(images), std::move(state), std::move(memory), deadline_ns);
+}
+
+Result<Response> MicroVm::Invoke(const Request& request, int64_t deadline_ns) {
+  return impl_->Invoke(request, deadline_ns);
+}
+
+const Timeline& MicroVm::timeline() const { return impl_->timeline(); }
+
+}  // namespace snapfaas::faas
