@@ -1,0 +1,110 @@
+// The agent: brings the VM to its snapshot point and, after it, makes it a machine of its own with a function
+// (docs/guest_contract.md). After the snapshot point nothing is forked or executed.
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+
+#include "agent/bootstrap.h"
+#include "agent/identity.h"
+#include "agent/ports.h"
+#include "agent/snapshot_point.h"
+#include "common/console.h"
+#include "common/doorbell.h"
+
+namespace snapfaas::guest {
+namespace {
+
+constexpr int kPortWaitMillis = 5'000;
+constexpr char kAppfsDevice[] = "/dev/vdb";
+constexpr char kAppfsFolder[] = "/srv";
+
+int OpenRequestPort() {
+  const int fd = OpenPort(wire::kRequestPortName, O_RDWR, kPortWaitMillis);
+  if (fd < 0) DieAndPowerOff("this machine has no console port named %s", wire::kRequestPortName);
+  return fd;
+}
+
+// A machine without a log port gets the function's output on the console.
+int OpenLogPort() {
+  const int fd = OpenPort(wire::kLogPortName, O_RDWR, 200);
+  return fd >= 0 ? fd : ::fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
+}
+
+void WaitUntilReady(Bootstrap& bootstrap) {
+  char line[64];
+  if (!bootstrap.ReadLine(line, sizeof(line))) bootstrap.OutliveAndPowerOff();
+  if (std::strcmp(line, "ready") != 0) DieAndPowerOff("the bootstrap said '%s' where 'ready' was due", line);
+}
+
+// The directory entries that the way after the snapshot needs: dropping the caches has dropped them too, and each
+// would cost a disk read.
+void TouchPaths() {
+  struct stat status {};
+  for (const char* path : {kAppfsDevice, kAppfsFolder, "/var/task", "/tmp"}) ::stat(path, &status);
+}
+
+// True when the function's folder is in place; else `problem` says why not.
+bool MountAppfs(const IdentitySource& source, char* problem, size_t size) {
+  wire::IdentityPage identity{};
+  bool expected = ::access(kAppfsDevice, F_OK) == 0;
+  if (source.Read(identity)) {
+    source.Apply(identity);
+    expected = identity.has_appfs != 0;
+  }
+  if (!expected || ::mount(kAppfsDevice, kAppfsFolder, "erofs", MS_RDONLY | MS_NODEV | MS_NOSUID, nullptr) == 0) {
+    return true;
+  }
+  std::snprintf(problem, size, "cannot mount the function's file system (appfs): %s",
+                errno == EINVAL ? "it is not an erofs image" : std::strerror(errno));
+  Say("%s", problem);
+  return false;
+}
+
+void LoadFunction(Bootstrap& bootstrap, const IdentitySource& identity, const DoorbellPage& doorbell) {
+  char line[256];
+  char problem[200];
+  if (MountAppfs(identity, problem, sizeof(problem))) {
+    char seed[65];
+    identity.MakeLanguageSeed(seed);
+    std::snprintf(line, sizeof(line), "load %s\n", seed);
+    doorbell.Ring(wire::Doorbell::kMounted);
+  } else {
+    std::snprintf(line, sizeof(line), "fail %s\n", problem);
+  }
+  bootstrap.Send(line);
+  if (!bootstrap.ReadLine(line, sizeof(line))) bootstrap.OutliveAndPowerOff();
+  if (std::strcmp(line, "loaded") == 0) doorbell.Ring(wire::Doorbell::kReady);
+}
+
+[[noreturn]] void Run() {
+  const DoorbellPage doorbell("/dev/mem");
+  doorbell.Ring(wire::Doorbell::kAgentUp);
+  if (!doorbell.mapped()) Say("cannot map the doorbell page through /dev/mem: the host will not hear from this VM");
+  const IdentitySource identity;
+  Bootstrap bootstrap(OpenRequestPort(), OpenLogPort());
+  WaitUntilReady(bootstrap);
+  WaitForOpenRc();
+  // The agent's own pages must not need the disk after the restore.
+  ::mlockall(MCL_CURRENT);
+  ShrinkMemory();
+  TouchPaths();
+  doorbell.Ring(wire::Doorbell::kRuntimeUp);
+  RingFromEveryCpu(doorbell);
+  LoadFunction(bootstrap, identity, doorbell);
+  bootstrap.OutliveAndPowerOff();
+}
+
+}  // namespace
+}  // namespace snapfaas::guest
+
+int main() {
+  snapfaas::guest::SetProgramName("agent");
+  snapfaas::guest::Run();
+}

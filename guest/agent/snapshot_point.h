@@ -1,0 +1,21 @@
+// Getting to the snapshot point: as little memory in use as possible, then 124 from every vCPU.
+#pragma once
+
+#include "common/doorbell.h"
+
+namespace snapfaas::guest {
+
+// Waits (bounded) until OpenRC's own programs are gone, so that none of them is in the snapshot.
+void WaitForOpenRc();
+
+// Drops caches that can be read again. Where the kernel's command line has "snapfaas.scrub", also fills the free
+// memory with zeroes, which take no space in a snapshot.
+void ShrinkMemory();
+
+// Rings 124 from every vCPU and returns when the host has let this one go on.
+//
+// A vCPU is held at its write until all have written, so no vCPU may need another between the first write and the last:
+// the threads are made and pinned beforehand and meet at a barrier that they spin on.
+void RingFromEveryCpu(const DoorbellPage& doorbell);
+
+}  // namespace snapfaas::guest

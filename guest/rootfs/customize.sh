@@ -1,0 +1,51 @@
+# The last step of a runtimefs: runs outside the new root "$1", as its root user, after all packages are installed and
+# our files are in place. POSIX shell.
+set -eu
+root=$1
+
+# OpenRC: only our service, which needs no other. /init of the initramfs has made the mounts.
+find "$root/etc/runlevels" "$root/etc/init.d" "$root/etc/conf.d" -mindepth 1 -not -type d -delete 2>/dev/null || true
+mkdir -p "$root/etc/runlevels/sysinit" "$root/etc/runlevels/boot" "$root/etc/runlevels/default" \
+	"$root/etc/runlevels/shutdown"
+install -m 0755 "$root/usr/lib/snapfaas/openrc/snapfaas" "$root/etc/init.d/snapfaas"
+ln -s /etc/init.d/snapfaas "$root/etc/runlevels/default/snapfaas"
+install -m 0644 "$root/usr/lib/snapfaas/openrc/rc.conf" "$root/etc/rc.conf"
+rm -rf "$root/usr/lib/snapfaas/openrc"
+
+# The function's folder, under its two names.
+mkdir -p "$root/srv" "$root/var/tmp"
+rm -rf "$root/var/task"
+ln -s ../srv "$root/var/task"
+
+# The root file system is read only: what programs want to write lies in /run and /tmp.
+rm -rf "$root/var/run" "$root/var/lock"
+ln -s ../run "$root/var/run"
+ln -s ../run/lock "$root/var/lock"
+ln -sf ../proc/self/mounts "$root/etc/mtab"
+: >"$root/etc/fstab"
+: >"$root/etc/machine-id"
+echo snapfaas >"$root/etc/hostname"
+printf '127.0.0.1 localhost\n::1 localhost\n' >"$root/etc/hosts"
+
+# What nobody reads in a microVM.
+rm -rf "$root/usr/share/doc" "$root/usr/share/man" "$root/usr/share/info" "$root/usr/share/locale" \
+	"$root/usr/share/lintian" "$root/usr/share/bash-completion" "$root/usr/share/zsh" "$root/usr/share/bug" \
+	"$root/usr/share/pixmaps" "$root/usr/share/applications" "$root/usr/share/menu" \
+	"$root/var/cache" "$root/var/lib/apt" "$root/var/log" "$root/var/lib/dpkg" "$root/etc/apt" \
+	"$root/boot" "$root/media" "$root/mnt"
+mkdir -p "$root/var/cache" "$root/var/log" "$root/var/lib/dpkg" "$root/mnt"
+find "$root/usr/lib" "$root/usr/share/python3" -path '*/test/*' -name '*.py[c]' -delete 2>/dev/null || true
+
+# Without compiled modules every interpreter start would compile them anew, into a file system that takes no writes.
+if [ -x "$root/usr/bin/python3" ]; then
+	stdlib=$(echo "$root"/usr/lib/python3.*/)
+	if ! ls "$stdlib"__pycache__/argparse.*.pyc >/dev/null 2>&1; then
+		echo "the packages of python3 brought no compiled modules" >&2
+		exit 1
+	fi
+fi
+
+# The tools that made the tree leave their own traces; the image is to depend on its inputs only.
+rm -f "$root/etc/resolv.conf" "$root/etc/ld.so.cache-" "$root"/etc/*-
+rm -rf "$root/tmp" "$root/run" "$root/dev"
+mkdir -p "$root/tmp" "$root/run" "$root/dev" "$root/proc" "$root/sys"
