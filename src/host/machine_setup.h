@@ -1,0 +1,33 @@
+// What the first process of the emulated host does before commands can run: modules, file systems, network.
+#pragma once
+
+#include <filesystem>
+#include <string>
+
+#include "base/result.h"
+#include "host/exec_protocol.h"
+
+namespace snapfaas::host {
+
+// Names that QEMU's command line and the inside of the emulated host agree on.
+inline constexpr const char* kRootTag = "snapfaas-root";  // 9p: the machine's root, read only
+inline constexpr const char* kLiveTag = "snapfaas-live";  // 9p: the machine's root, as the user may write it
+inline constexpr const char* kTokenFwCfg = "opt/snapfaas/token";
+inline constexpr const char* kInsideMark = "/run/snapfaas-emulated-host";  // exists inside the emulated host only
+
+// Loads the modules named in /modules.list, puts the machine's root under an overlay in memory and makes it the root.
+// REQUIRES: called once, by process 1.
+Status SetUpMachine();
+
+// What QEMU was given for this run. REQUIRES: after SetUpMachine.
+Result<Token> ReadMachineToken();
+
+// Whether a folder is one of those that the emulated host has for itself (/, /tmp, /proc and such) or that belong to
+// the system and are seen through the overlay (/usr, /etc and such).
+bool IsSystemFolder(const std::filesystem::path& folder);
+
+// Binds the machine's folder over the same path, live and writable. Does nothing when that was done already, or when it
+// is a system folder. kNotFound when the machine has no such folder.
+Status ShareFolder(const std::string& folder);
+
+}  // namespace snapfaas::host

@@ -1,0 +1,30 @@
+// The command line of the QEMU that is the emulated host.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+namespace snapfaas::host {
+
+inline constexpr const char* kQemuProgram = "qemu-system-x86_64";
+
+struct QemuOptions {
+  std::filesystem::path kernel;
+  std::filesystem::path initramfs;
+  std::filesystem::path token;        // file of kTokenBytes bytes
+  std::filesystem::path console_log;  // written by QEMU
+  uint64_t memory_mib = 0;
+  uint16_t port = 0;  // on 127.0.0.1, led to the exec server
+};
+
+std::vector<std::string> QemuCommand(const QemuOptions& options);
+
+// What the emulated machine should have, on a machine with so much available: half of it, from 1024 to 6144 MiB.
+uint64_t ChooseMemoryMib(uint64_t available_mib);
+
+// MemAvailable of /proc/meminfo; 0 when it cannot be read.
+uint64_t AvailableMemoryMib();
+
+}  // namespace snapfaas::host
