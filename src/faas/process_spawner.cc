@@ -3,8 +3,8 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <spawn.h>
-#include <sys/pidfd.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
 #include <array>
@@ -132,7 +132,8 @@ Result<std::unique_ptr<VmmProcess>> ProcessSpawner::Spawn(const VmSize& size) {
   const int failure = ::posix_spawn(&pid, executable_.c_str(), settings.actions(), settings.attributes(), argv.data(),
                                     environment.data());
   if (failure != 0) return FailErrno(failure, "starting {}", executable_.string());
-  UniqueFd pidfd(::pidfd_open(pid, 0));
+  // Not by sys/pidfd.h: in glibc 2.36 it does not declare its functions as C.
+  UniqueFd pidfd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
   const int pidfd_errno = errno;
   const bool watched = pidfd.valid();
   auto process = std::make_unique<ChildProcess>(pid, std::move(pidfd), std::move(ours));
