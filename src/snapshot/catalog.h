@@ -74,8 +74,11 @@ class Catalog {
 
   std::string PathOf(const std::string& name) const;
   Status Sweep();
+  // Finishes or undoes the replacement of the snapshot with this folder name that a crash has cut short.
+  Status SettleReplacement(const std::string& name);
   Status SwapIn(const PendingSnapshot& pending);
   Result<Manifest> Describe(const PendingSnapshot& pending, const SnapshotSources& sources) const;
+  Result<SnapshotFiles> OpenFolder(const std::string& folder, const SnapshotKey& key) const;
   Result<Manifest> ReadManifest(const std::string& folder) const;
 
   FileSystem* files_;

@@ -6,6 +6,7 @@
 #include <array>
 #include <cstdint>
 #include <span>
+#include <string_view>
 #include <vector>
 
 #include "base/result.h"
@@ -22,6 +23,9 @@ inline constexpr uint32_t kMaxRunPages = 256;
 
 // Section ids below this one are this library's.
 inline constexpr uint32_t kFirstVmmSection = 256;
+
+// What every refusal ends with.
+inline constexpr std::string_view kMend = "rebuild the snapshot with `snapfaas runtime build NAME --force`";
 
 // Of the CPU that the guest has seen. A snapshot is restored only where all of it is the same.
 struct CpuFingerprint {

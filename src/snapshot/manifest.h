@@ -37,6 +37,9 @@ struct SnapshotSources {
   bool operator==(const SnapshotSources&) const = default;
 };
 
+// Whether the text has the form of an IdentityHash.
+bool IsIdentityHash(std::string_view text);
+
 struct Manifest {
   SnapshotKey key;
   SnapshotSources sources;

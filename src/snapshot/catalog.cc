@@ -1,0 +1,296 @@
+#include "snapshot/catalog.h"
+
+#include <utility>
+
+#include "base/clock.h"
+#include "snapshot/format.h"
+#include "snapshot/hash.h"
+#include "snapshot/io.h"
+
+namespace snapfaas::snapshot {
+namespace {
+
+constexpr std::string_view kNewPrefix = ".new-";    // being built; its builder holds a lock on it
+constexpr std::string_view kOldPrefix = ".old-";    // being replaced
+constexpr std::string_view kGonePrefix = ".gone-";  // being removed
+constexpr char kManifestName[] = "/manifest.json";
+constexpr char kStateName[] = "/state";
+constexpr char kMemoryName[] = "/memory";
+constexpr int kMaxBuilders = 1000;
+
+std::string Prefixed(std::string_view prefix, std::string_view name) { return fmt::format("{}{}", prefix, name); }
+
+Status WriteManifest(FileSystem& files, const std::string& path, const Manifest& manifest) {
+  auto fd = files.OpenForWriting(path);
+  if (!fd) return Forward(fd.error());
+  auto written = WriteAll(fd->get(), EncodeManifest(manifest));
+  if (!written) return Forward(written.error(), path);
+  return {};
+}
+
+Status CheckFileSize(int fd, uint64_t expected, std::string_view what) {
+  auto size = SizeOf(fd, what);
+  if (!size) return Forward(size.error());
+  if (*size == expected) return {};
+  return Fail(ErrorCode::kCorrupt, "{} has {} bytes instead of {}; {}", what, *size, expected, kMend);
+}
+
+Result<std::vector<uint8_t>> ReadWholeState(int fd) {
+  constexpr std::string_view kWhat = "the new snapshot's state file";
+  auto size = SizeOf(fd, kWhat);
+  if (!size) return Forward(size.error());
+  if (*size > kMaxStateBytes) return Fail(ErrorCode::kCorrupt, "{} is too long", kWhat);
+  std::vector<uint8_t> bytes(*size);
+  auto read = ReadAt(fd, 0, bytes, kWhat);
+  if (!read) return Forward(read.error());
+  return bytes;
+}
+
+}  // namespace
+
+PendingSnapshot::PendingSnapshot(FileSystem& files, SnapshotKey key, std::string folder, UniqueFd lock)
+    : files_(&files), key_(std::move(key)), folder_(std::move(folder)), lock_(std::move(lock)) {}
+
+PendingSnapshot::PendingSnapshot(PendingSnapshot&& other) noexcept
+    : files_(std::exchange(other.files_, nullptr)),
+      key_(std::move(other.key_)),
+      folder_(std::move(other.folder_)),
+      lock_(std::move(other.lock_)),
+      state_(std::move(other.state_)),
+      memory_(std::move(other.memory_)) {}
+
+PendingSnapshot::~PendingSnapshot() {
+  // What cannot be removed now is swept when the catalogue is next opened.
+  if (files_ != nullptr) static_cast<void>(RemoveFlatFolder(*files_, folder_));
+}
+
+Catalog::Catalog(FileSystem& files, std::string root) : files_(&files), root_(std::move(root)) {}
+
+Result<Catalog> Catalog::Open(FileSystem& files, std::string root) {
+  auto made = CreateFolders(files, root);
+  if (!made) return Forward(made.error());
+  Catalog catalog(files, std::move(root));
+  auto swept = catalog.Sweep();
+  if (!swept) return Forward(swept.error());
+  return catalog;
+}
+
+std::string Catalog::PathOf(const std::string& name) const { return root_ + "/" + name; }
+
+Status Catalog::Sweep() {
+  auto lock = files_->LockFolder(root_, LockMode::kExclusive);
+  if (!lock) return Forward(lock.error());
+  auto names = files_->List(root_);
+  if (!names) return Forward(names.error());
+  for (const auto& name : *names) {
+    Status done;
+    if (name.starts_with(kOldPrefix)) {
+      done = SettleReplacement(name.substr(kOldPrefix.size()));
+    } else if (name.starts_with(kGonePrefix)) {
+      done = RemoveFlatFolder(*files_, PathOf(name));
+    } else if (name.starts_with(kNewPrefix)) {
+      auto free = files_->LockFolder(PathOf(name), LockMode::kTryExclusive);
+      if (!free && free.error().code == ErrorCode::kUnavailable) continue;
+      done = free ? RemoveFlatFolder(*files_, PathOf(name)) : Forward(free.error());
+    }
+    if (!done) return done;
+  }
+  return {};
+}
+
+// REQUIRES: the root is locked exclusively.
+Status Catalog::SettleReplacement(const std::string& name) {
+  const std::string old = PathOf(Prefixed(kOldPrefix, name));
+  auto replaced = files_->Exists(PathOf(name));
+  if (!replaced) return Forward(replaced.error());
+  if (*replaced) return RemoveFlatFolder(*files_, old);
+  auto left_over = files_->Exists(old);
+  if (!left_over) return Forward(left_over.error());
+  if (!*left_over) return {};
+  auto renamed = files_->Rename(old, PathOf(name));
+  return renamed ? files_->SyncFolder(root_) : renamed;
+}
+
+Result<PendingSnapshot> Catalog::Begin(const SnapshotKey& key) {
+  auto valid = key.Check();
+  if (!valid) return Forward(valid.error());
+  // Keeps a sweeper away until the new folder is locked.
+  auto root_lock = files_->LockFolder(root_, LockMode::kExclusive);
+  if (!root_lock) return Forward(root_lock.error());
+  for (int number = 0; number < kMaxBuilders; ++number) {
+    const std::string folder = PathOf(fmt::format("{}{}-{}", kNewPrefix, key.FolderName(), number));
+    auto made = files_->CreateFolder(folder);
+    if (!made && made.error().code == ErrorCode::kAlreadyExists) continue;
+    if (!made) return Forward(made.error());
+    auto lock = files_->LockFolder(folder, LockMode::kTryExclusive);
+    PendingSnapshot pending(*files_, key, folder, lock ? std::move(*lock) : UniqueFd());
+    if (!lock) return Forward(lock.error());
+    auto state = files_->OpenForWriting(folder + kStateName);
+    if (!state) return Forward(state.error());
+    pending.state_ = std::move(*state);
+    auto memory = files_->OpenForWriting(folder + kMemoryName);
+    if (!memory) return Forward(memory.error());
+    pending.memory_ = std::move(*memory);
+    return pending;
+  }
+  return Fail(ErrorCode::kResourceExhausted, "too many snapshots {} are being made at once", key.FolderName());
+}
+
+Result<Manifest> Catalog::Describe(const PendingSnapshot& pending, const SnapshotSources& sources) const {
+  if (!IsIdentityHash(sources.kernel) || !IsIdentityHash(sources.initramfs) || !IsIdentityHash(sources.runtimefs)) {
+    return Fail(ErrorCode::kInvalidArgument, "the sources of a snapshot must be identity hashes");
+  }
+  auto bytes = ReadWholeState(pending.state_fd());
+  if (!bytes) return Forward(bytes.error());
+  auto state = DecodeState(*bytes);
+  if (!state) return Forward(state.error());
+  Manifest manifest;
+  manifest.key = pending.key();
+  manifest.sources = sources;
+  manifest.created_unix_ms = RealtimeNanos() / 1'000'000;
+  manifest.state_bytes = bytes->size();
+  manifest.state_checksum = Hash64(*bytes);
+  manifest.memory_bytes = state->machine.memory_bytes;
+  manifest.memory_checksum = Checksum(state->memory);
+  manifest.stored_bytes = state->memory.StoredBytes();
+  if (manifest.memory_bytes != uint64_t{pending.key().memory_mib} << 20 ||
+      state->machine.vcpus != pending.key().vcpus) {
+    return Fail(ErrorCode::kInvalidArgument, "the snapshot that was taken is not of a VM of {} MiB and {} vCPUs",
+                pending.key().memory_mib, pending.key().vcpus);
+  }
+  auto sized = CheckFileSize(pending.memory_fd(), manifest.memory_bytes, "the new snapshot's memory image");
+  if (!sized) return Forward(sized.error());
+  return manifest;
+}
+
+Result<Manifest> Catalog::Publish(PendingSnapshot pending, const SnapshotSources& sources) {
+  auto manifest = Describe(pending, sources);
+  if (!manifest) return Forward(manifest.error());
+  auto written = WriteManifest(*files_, pending.folder_ + kManifestName, *manifest);
+  if (!written) return Forward(written.error());
+  for (const auto* name : {kStateName, kMemoryName, kManifestName}) {
+    auto synced = files_->SyncFile(pending.folder_ + name);
+    if (!synced) return Forward(synced.error());
+  }
+  auto synced = files_->SyncFolder(pending.folder_);
+  if (!synced) return Forward(synced.error());
+  auto swapped = SwapIn(pending);
+  if (!swapped) return Forward(swapped.error());
+  pending.files_ = nullptr;
+  return manifest;
+}
+
+Status Catalog::SwapIn(const PendingSnapshot& pending) {
+  const std::string name = pending.key().FolderName();
+  const std::string place = PathOf(name);
+  const std::string old = PathOf(Prefixed(kOldPrefix, name));
+  auto lock = files_->LockFolder(root_, LockMode::kExclusive);
+  if (!lock) return Forward(lock.error());
+  auto settled = SettleReplacement(name);
+  if (!settled) return settled;
+  auto replaces = files_->Exists(place);
+  if (!replaces) return Forward(replaces.error());
+  if (*replaces) {
+    auto aside = files_->Rename(place, old);
+    if (!aside) return aside;
+  }
+  auto done = files_->Rename(pending.folder_, place);
+  const bool in_place = done.has_value();
+  if (done) done = files_->SyncFolder(root_);
+  if (!done) {
+    // Back to what was there. Should this fail too, the next to open the catalogue settles it.
+    if (in_place) static_cast<void>(files_->Rename(place, pending.folder_));
+    if (*replaces) static_cast<void>(files_->Rename(old, place));
+    return done;
+  }
+  // Only space is lost when this fails, until the catalogue is next opened.
+  static_cast<void>(RemoveFlatFolder(*files_, old));
+  return {};
+}
+
+Result<Manifest> Catalog::ReadManifest(const std::string& folder) const {
+  auto text = files_->ReadSmallFile(folder + kManifestName, kMaxManifestBytes);
+  if (!text) return Forward(text.error());
+  return DecodeManifest(*text);
+}
+
+Result<SnapshotFiles> Catalog::OpenFolder(const std::string& folder, const SnapshotKey& key) const {
+  auto manifest = ReadManifest(folder);
+  if (!manifest) return Forward(manifest.error());
+  if (manifest->key != key) {
+    return Fail(ErrorCode::kCorrupt, "its manifest is that of {}; {}", manifest->key.FolderName(), kMend);
+  }
+  auto state = files_->OpenForReading(folder + kStateName);
+  if (!state) return Forward(state.error());
+  auto memory = files_->OpenForReading(folder + kMemoryName);
+  if (!memory) return Forward(memory.error());
+  auto sized = CheckFileSize(state->get(), manifest->state_bytes, "its state file");
+  if (sized) sized = CheckFileSize(memory->get(), manifest->memory_bytes, "its memory image");
+  if (!sized) return Forward(sized.error());
+  return SnapshotFiles{std::move(*manifest), std::move(*state), std::move(*memory)};
+}
+
+Result<SnapshotFiles> Catalog::Find(const SnapshotKey& key) const {
+  auto valid = key.Check();
+  if (!valid) return Forward(valid.error());
+  auto lock = files_->LockFolder(root_, LockMode::kShared);
+  if (!lock) return Forward(lock.error());
+  const std::string name = key.FolderName();
+  // The second is there alone when a builder died between two renames.
+  for (const auto& folder : {PathOf(name), PathOf(Prefixed(kOldPrefix, name))}) {
+    auto there = files_->Exists(folder);
+    if (!there) return Forward(there.error());
+    if (!*there) continue;
+    auto opened = OpenFolder(folder, key);
+    if (opened) return opened;
+    Error error = opened.error();
+    // A snapshot of which a file is missing is not a missing snapshot.
+    if (error.code == ErrorCode::kNotFound) error.code = ErrorCode::kCorrupt;
+    return Forward(std::move(error), "snapshot " + name);
+  }
+  return Fail(ErrorCode::kNotFound,
+              "there is no snapshot of {} with {} MiB and {} vCPU; make it with `snapfaas runtime "
+              "build {}`",
+              key.runtime, key.memory_mib, key.vcpus, key.runtime);
+}
+
+Result<std::vector<Catalog::Entry>> Catalog::List() const {
+  auto lock = files_->LockFolder(root_, LockMode::kShared);
+  if (!lock) return Forward(lock.error());
+  auto names = files_->List(root_);
+  if (!names) return Forward(names.error());
+  std::vector<Entry> entries;
+  for (const auto& name : *names) {
+    if (name.starts_with('.')) continue;
+    auto manifest = ReadManifest(PathOf(name));
+    if (manifest && manifest->key.FolderName() != name) {
+      manifest = Fail(ErrorCode::kCorrupt, "the manifest is that of {}; {}", manifest->key.FolderName(), kMend);
+    }
+    entries.push_back(Entry{name, std::move(manifest)});
+  }
+  return entries;
+}
+
+Status Catalog::Remove(const SnapshotKey& key) {
+  auto valid = key.Check();
+  if (!valid) return valid;
+  auto lock = files_->LockFolder(root_, LockMode::kExclusive);
+  if (!lock) return Forward(lock.error());
+  const std::string name = key.FolderName();
+  auto settled = SettleReplacement(name);
+  if (!settled) return settled;
+  auto there = files_->Exists(PathOf(name));
+  if (!there) return Forward(there.error());
+  if (!*there) return Fail(ErrorCode::kNotFound, "there is no snapshot {}", name);
+  // First out of sight as a whole, so that a crash leaves no half snapshot to be found.
+  const std::string gone = PathOf(Prefixed(kGonePrefix, name));
+  auto cleared = RemoveFlatFolder(*files_, gone);
+  if (!cleared) return cleared;
+  auto renamed = files_->Rename(PathOf(name), gone);
+  if (!renamed) return renamed;
+  auto synced = files_->SyncFolder(root_);
+  if (!synced) return synced;
+  return RemoveFlatFolder(*files_, gone);
+}
+
+}  // namespace snapfaas::snapshot

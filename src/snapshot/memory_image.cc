@@ -1,0 +1,256 @@
+#include "snapshot/memory_image.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <span>
+#include <vector>
+
+#include "base/unique_fd.h"
+#include "base/units.h"
+#include "snapshot/hash.h"
+#include "snapshot/io.h"
+
+namespace snapfaas::snapshot {
+namespace {
+
+constexpr std::string_view kWhat = "the snapshot's memory image";
+constexpr size_t kMaxRunBytes = kMaxRunPages * kPageSize;
+
+alignas(kPageSize) constexpr std::array<uint8_t, kPageSize> kZeroPage{};
+
+bool IsZero(std::span<const uint8_t> bytes) {
+  while (!bytes.empty()) {
+    const size_t size = std::min(bytes.size(), kZeroPage.size());
+    if (std::memcmp(bytes.data(), kZeroPage.data(), size) != 0) return false;
+    bytes = bytes.subspan(size);
+  }
+  return true;
+}
+
+// Which pages of anonymous memory have ever been touched, by /proc/self/pagemap (proc(5)): reading an untouched page
+// would cost a fault each, and 3072 MiB have 786432.
+class TouchedPages {
+ public:
+  explicit TouchedPages(const uint8_t* base)
+      : pagemap_(::open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC)),
+        first_(reinterpret_cast<uintptr_t>(base) / kPageSize) {}
+
+  // Looks at `count` pages from `page` on. Where the kernel does not tell, all count as touched.
+  void Load(uint64_t page, size_t count) {
+    entries_.assign(count, kPresent);
+    if (!pagemap_.valid()) return;
+    auto* raw = reinterpret_cast<uint8_t*>(entries_.data());
+    const uint64_t offset = (first_ + page) * sizeof(uint64_t);
+    if (!ReadAt(pagemap_.get(), offset, {raw, count * sizeof(uint64_t)}, "/proc/self/pagemap")) {
+      entries_.assign(count, kPresent);
+    }
+  }
+
+  bool Touched(size_t index) const { return (entries_[index] & (kPresent | kSwapped)) != 0; }
+
+ private:
+  static constexpr uint64_t kPresent = uint64_t{1} << 63;
+  static constexpr uint64_t kSwapped = uint64_t{1} << 62;
+
+  UniqueFd pagemap_;
+  uint64_t first_;
+  std::vector<uint64_t> entries_;
+};
+
+// Gathers neighbouring pages into runs and writes each run at its place.
+class RunWriter {
+ public:
+  RunWriter(int fd, std::span<const uint8_t> memory) : fd_(fd), memory_(memory) {}
+
+  Status Add(uint64_t page) {
+    if (run_.pages == kMaxRunPages || run_.first_page + run_.pages != page) {
+      auto flushed = Flush();
+      if (!flushed) return flushed;
+    }
+    if (run_.pages == 0) run_.first_page = static_cast<uint32_t>(page);
+    ++run_.pages;
+    return {};
+  }
+
+  Status Flush() {
+    if (run_.pages == 0) return {};
+    const uint64_t offset = run_.first_page * kPageSize;
+    const auto bytes = memory_.subspan(offset, run_.pages * kPageSize);
+    run_.checksum = Hash64(bytes);
+    auto written = WriteAt(fd_, offset, bytes, kWhat);
+    if (!written) return written;
+    map_.runs.push_back(run_);
+    run_ = {};
+    return {};
+  }
+
+  MemoryMap TakeMap() { return std::move(map_); }
+
+ private:
+  int fd_;
+  std::span<const uint8_t> memory_;
+  MemoryRun run_;
+  MemoryMap map_;
+};
+
+tl::unexpected<Error> Corrupt(std::string_view why) {
+  return Fail(ErrorCode::kCorrupt, "{} is damaged ({}); {}", kWhat, why, kMend);
+}
+
+Status CheckSize(int fd, const MemoryMap& map, uint64_t size) {
+  auto actual = SizeOf(fd, kWhat);
+  if (!actual) return Forward(actual.error());
+  if (*actual != size) return Corrupt(fmt::format("it has {} bytes instead of {}", *actual, size));
+  const bool inside = std::all_of(map.runs.begin(), map.runs.end(), [&](const MemoryRun& run) {
+    return run.pages <= kMaxRunPages && (uint64_t{run.first_page} + run.pages) * kPageSize <= size;
+  });
+  if (!inside) return Corrupt("its map names pages that it does not have");
+  return {};
+}
+
+// Compares every run's checksum; `use` gets each good run.
+template <typename Use>
+Status ForEachRun(int fd, const MemoryMap& map, Use use) {
+  std::vector<uint8_t> buffer(kMaxRunBytes);
+  for (const auto& run : map.runs) {
+    const auto bytes = std::span(buffer).first(run.pages * kPageSize);
+    auto read = ReadAt(fd, run.first_page * kPageSize, bytes, kWhat);
+    if (!read) return read;
+    if (Hash64(bytes) != run.checksum) return Corrupt(fmt::format("the pages from {} on are altered", run.first_page));
+    auto used = use(run, std::span<const uint8_t>(bytes));
+    if (!used) return used;
+  }
+  return {};
+}
+
+Status CheckZero(int fd, uint64_t from, uint64_t to) {
+  std::vector<uint8_t> buffer(kMaxRunBytes);
+  while (from < to) {
+    const auto bytes = std::span(buffer).first(std::min<uint64_t>(buffer.size(), to - from));
+    auto read = ReadAt(fd, from, bytes, kWhat);
+    if (!read) return read;
+    if (!IsZero(bytes)) return Corrupt(fmt::format("it holds bytes after {} that belong to no page", from));
+    from += bytes.size();
+  }
+  return {};
+}
+
+// Walks the stretches of the file that take space, and the runs beside them.
+class StrayBytes {
+ public:
+  StrayBytes(int fd, const MemoryMap& map) : fd_(fd), run_(map.runs.begin()), end_(map.runs.end()) {}
+
+  // Stretches must ascend.
+  Status CheckStretch(uint64_t from, uint64_t to) {
+    while (from < to) {
+      while (run_ != end_ && EndOf(*run_) <= from) ++run_;
+      const uint64_t run_begin = run_ == end_ ? to : run_->first_page * kPageSize;
+      if (run_begin > from) {
+        const uint64_t gap_end = std::min(run_begin, to);
+        auto zero = CheckZero(fd_, from, gap_end);
+        if (!zero) return zero;
+        from = gap_end;
+      } else {
+        from = EndOf(*run_);
+      }
+    }
+    return {};
+  }
+
+ private:
+  static uint64_t EndOf(const MemoryRun& run) { return (uint64_t{run.first_page} + run.pages) * kPageSize; }
+
+  int fd_;
+  std::vector<MemoryRun>::const_iterator run_;
+  std::vector<MemoryRun>::const_iterator end_;
+};
+
+// A file system that takes less space than it reports as data does not know its holes.
+bool HolesAreUnknown(int fd, uint64_t size) {
+  struct stat info {};
+  if (::fstat(fd, &info) != 0) return false;
+  const off_t first_hole = ::lseek(fd, 0, SEEK_HOLE);
+  return static_cast<uint64_t>(info.st_blocks) * 512 < size && first_hole >= 0 &&
+         static_cast<uint64_t>(first_hole) >= size;
+}
+
+Status CheckHoles(int fd, const MemoryMap& map, uint64_t size, UnknownHoles unknown) {
+  if (unknown == UnknownHoles::kSkip && HolesAreUnknown(fd, size)) return {};
+  StrayBytes stray(fd, map);
+  off_t at = 0;
+  for (;;) {
+    const off_t data = ::lseek(fd, at, SEEK_DATA);
+    if (data < 0 && errno == ENXIO) return {};
+    const off_t hole = data < 0 ? data : ::lseek(fd, data, SEEK_HOLE);
+    if (hole < 0) return FailErrno(errno, "looking for holes in {}", kWhat);
+    auto checked = stray.CheckStretch(static_cast<uint64_t>(data), static_cast<uint64_t>(hole));
+    if (!checked) return checked;
+    at = hole;
+  }
+}
+
+}  // namespace
+
+Result<MemoryMap> WriteMemoryImage(int fd, const GuestMemory& memory) {
+  auto sized = SetSize(fd, memory.size(), kWhat);
+  if (!sized) return Forward(sized.error());
+  constexpr uint64_t kPagesAtOnce = 64 * 1024;
+  const std::span<const uint8_t> bytes(memory.host_base(), memory.size());
+  const uint64_t pages = memory.size() / kPageSize;
+  TouchedPages touched(memory.host_base());
+  RunWriter writer(fd, bytes);
+  for (uint64_t first = 0; first < pages; first += kPagesAtOnce) {
+    const size_t count = std::min(kPagesAtOnce, pages - first);
+    touched.Load(first, count);
+    for (size_t i = 0; i < count; ++i) {
+      if (!touched.Touched(i) || IsZero(bytes.subspan((first + i) * kPageSize, kPageSize))) continue;
+      auto added = writer.Add(first + i);
+      if (!added) return Forward(added.error());
+    }
+  }
+  auto flushed = writer.Flush();
+  if (!flushed) return Forward(flushed.error());
+  return writer.TakeMap();
+}
+
+Status CopyMemoryImage(int fd, const MemoryMap& map, GuestMemory& memory) {
+  for (const auto& run : map.runs) {
+    auto to = memory.Slice(GuestAddress(run.first_page * kPageSize), run.pages * kPageSize);
+    if (!to) {
+      return Fail(ErrorCode::kIncompatible, "the snapshot is of a VM with more than {} MiB of memory; {}",
+                  memory.size() >> 20, kMend);
+    }
+    auto read = ReadAt(fd, run.first_page * kPageSize, *to, kWhat);
+    if (!read) return read;
+  }
+  return {};
+}
+
+Status VerifyMemoryImage(int fd, const MemoryMap& map, uint64_t size, UnknownHoles unknown) {
+  auto sized = CheckSize(fd, map, size);
+  if (!sized) return sized;
+  auto runs = ForEachRun(fd, map, [](const MemoryRun&, std::span<const uint8_t>) { return Status(); });
+  if (!runs) return runs;
+  return CheckHoles(fd, map, size, unknown);
+}
+
+Status CopyVerified(int from, int to, const MemoryMap& map, uint64_t size) {
+  auto sized = CheckSize(from, map, size);
+  if (!sized) return sized;
+  auto empty = SetSize(to, size, kWhat);
+  if (!empty) return empty;
+  auto copied = ForEachRun(from, map, [to](const MemoryRun& run, std::span<const uint8_t> bytes) {
+    return WriteAt(to, run.first_page * kPageSize, bytes, kWhat);
+  });
+  if (!copied) return copied;
+  // Strays stay behind in any case; they only show that the file is not what was written.
+  return CheckHoles(from, map, size, UnknownHoles::kSkip);
+}
+
+}  // namespace snapfaas::snapshot
