@@ -47,10 +47,10 @@ class VirtioBlock final : public VirtioDevice {
   BlockState Save() const;
 
  private:
-  VirtioBlock(UniqueFd file, uint64_t capacity_sectors, std::string id);
-  // Both return the status byte (5.2.6) and add what they wrote to `written`.
-  uint8_t Serve(DescriptorChain& chain, uint32_t& written);
-  uint8_t ReadSectors(DescriptorChain& chain, uint64_t sector, uint64_t length);
+  VirtioBlock(UniqueFd file, uint64_t capacity_sectors, const std::string& id);
+  // Both return the status byte (5.2.6). `written`: bytes put at the start of the writable part.
+  uint8_t Serve(DescriptorChain& chain, uint64_t data_bytes, uint64_t& written);
+  uint8_t ReadSectors(const DescriptorChain& chain, uint64_t sector, uint64_t length, uint64_t& written);
 
   UniqueFd file_;
   uint64_t capacity_sectors_;

@@ -26,9 +26,10 @@ namespace snapfaas::devices::virtio {
 inline constexpr size_t kConsolePorts = 3;
 
 struct ConsolePortState {
+  bool guest_ready = false;    // the guest said VIRTIO_CONSOLE_PORT_READY
   bool guest_open = false;     // the guest said VIRTIO_CONSOLE_PORT_OPEN
   bool host_open = true;       // what the guest is (or will be) told about our side
-  uint8_t owed = 0;            // control messages still to be sent to the guest: see Owed
+  uint8_t owed = 0;            // control messages still to be sent to the guest, one bit each
   uint64_t sent_of_first = 0;  // bytes of the first available transmit buffer that the socket has taken
 
   bool operator==(const ConsolePortState&) const = default;
@@ -70,6 +71,7 @@ class VirtioConsole final : public VirtioDevice {
   VirtioConsole(ConsoleConfig config, const ConsoleState* state);
 
   void OnSocketReady();
+  Status Dispatch(size_t index);
   Status ReceiveControl();
   Status SendControl();
   void HandleControl(uint32_t port, uint16_t event, uint16_t value);
@@ -78,6 +80,10 @@ class VirtioConsole final : public VirtioDevice {
   bool TransmitChain(size_t port, const DescriptorChain& chain);
   bool SendToSocket(const DescriptorChain& chain);
   Status ReceiveFromSocket();
+  // Takes a batch of receive buffers into chains_ and segments_; returns how many bytes they hold.
+  Result<uint64_t> CollectBuffers(Queue& queue);
+  void PutBackFrom(Queue& queue, size_t first);
+  void ReturnFilled(Queue& queue, size_t bytes);
   void CloseSocket();
   void UpdateWatch();
 

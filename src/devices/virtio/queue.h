@@ -77,7 +77,7 @@ enum class DriverNotifications { kWanted, kUnwanted };
 // Not thread-safe: used under the device's lock.
 class Queue {
  public:
-  // Checks size, alignment and place of the rings (2.7, 2.7.10.1): an error names what is wrong with them.
+  // Checks size, alignment and place of the rings (2.7): an error names what is wrong with them.
   // REQUIRES: memory outlives the queue.
   static Result<Queue> Create(GuestMemory& memory, const QueueState& state, uint16_t max_size);
 
