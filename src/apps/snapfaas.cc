@@ -1,0 +1,35 @@
+// snapfaas: the command line.
+#include <CLI/CLI.hpp>
+
+#include <string>
+
+#include "cli/bench_command.h"
+#include "cli/context.h"
+#include "cli/doctor_command.h"
+#include "cli/host_commands.h"
+#include "cli/run_command.h"
+#include "cli/runtime_command.h"
+
+int main(int argc, char** argv) {
+  using namespace snapfaas;
+  CLI::App app("SnapFaaS: functions in microVMs that are restored from snapshots", "snapfaas");
+  app.require_subcommand(1);
+  app.fallthrough();
+  std::string data;
+  app.add_option("--data", data,
+                 "folder for runtimes and snapshots (else $SNAPFAAS_DATA, $XDG_DATA_HOME/snapfaas or "
+                 "~/.local/share/snapfaas)");
+  const auto context = [&data] { return cli::MakeContext(data); };
+  int exit_code = cli::kExitOk;
+  cli::AddRunCommand(app, context, exit_code);
+  cli::AddRuntimeCommands(app, context, exit_code);
+  cli::AddBenchCommands(app, context, exit_code);
+  cli::AddHostCommands(app, context, exit_code);
+  cli::AddDoctorCommand(app, context, exit_code);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? cli::kExitOk : cli::kExitUsage;
+  }
+  return exit_code;
+}

@@ -1,0 +1,41 @@
+// Samples of start-up phases as statistics, JSON and a table for a person.
+#pragma once
+
+#include <nlohmann/json.hpp>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "faas/timeline.h"
+
+namespace snapfaas::cli {
+
+struct Spread {
+  double min = 0;
+  double p25 = 0;
+  double median = 0;
+  double p75 = 0;
+  double max = 0;
+};
+
+// Quantiles by linear interpolation. REQUIRES: not empty.
+Spread SpreadOf(std::vector<double> samples);
+
+// A breakdown as names and milliseconds, in the order in which a table shows them.
+using Phases = std::vector<std::pair<std::string_view, double>>;
+Phases PhasesOf(const faas::BootBreakdown& breakdown);
+Phases PhasesOf(const faas::RestoreBreakdown& breakdown);
+
+nlohmann::ordered_json ToJson(const Phases& phases);
+nlohmann::ordered_json ToJson(const faas::BootBreakdown& breakdown);
+nlohmann::ordered_json ToJson(const faas::RestoreBreakdown& breakdown);
+
+// Several runs of the same kind, each with the same phases. REQUIRES for all of these: at least one run.
+using Runs = std::vector<Phases>;
+Phases Medians(const Runs& runs);
+double MedianOf(const Runs& runs, std::string_view phase);
+nlohmann::ordered_json SamplesToJson(const Runs& runs);
+std::string Table(std::string_view title, const Runs& runs);
+
+}  // namespace snapfaas::cli

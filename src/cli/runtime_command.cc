@@ -1,0 +1,232 @@
+#include "cli/runtime_command.h"
+
+#include <fmt/format.h>
+
+#include <cstdio>
+#include <ctime>
+#include <map>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "base/units.h"
+#include "cli/host_commands.h"
+#include "cli/placement.h"
+#include "cli/runtime_access.h"
+#include "cli/vm_options.h"
+#include "faas/process_spawner.h"
+
+namespace snapfaas::cli {
+namespace {
+
+struct BuildOptions {
+  std::string name;
+  faas::VmSize size;
+  bool force = false;
+};
+
+double ToMib(uint64_t bytes) { return static_cast<double>(bytes) / static_cast<double>(1_MiB); }
+
+void ShowProgress(std::string_view line) { fmt::print(stderr, "snapfaas: {}\n", line); }
+
+Result<int> TakeSnapshotHere(const BuildOptions& options, const Context& context, const OpenedRuntime& runtime) {
+  faas::ProcessSpawner spawner(VmmPath(context));
+  const auto rebuild = options.force ? Rebuild::kAlways : Rebuild::kWhereNeeded;
+  auto manifest = BuildSnapshotWhereNeeded(context, spawner, runtime.files, options.size, rebuild, kBootTimeoutSeconds);
+  if (!manifest) return Forward(manifest.error());
+  ShowProgress(fmt::format("{} is ready: base snapshot of {} MiB and {} vCPU, {:.1f} MiB of it dirty", options.name,
+                           options.size.memory_mib, options.size.vcpus, ToMib(manifest->stored_bytes)));
+  return kExitOk;
+}
+
+Result<int> TakeSnapshot(const BuildOptions& options, const Context& context) {
+  auto runtime = OpenRuntime(context, options.name);
+  if (!runtime) return Forward(runtime.error());
+  auto placement = ChoosePlacement();
+  if (!placement) return Forward(placement.error());
+  if (*placement == Placement::kHere) return TakeSnapshotHere(options, context, *runtime);
+  // Not this command line: it may be that of `build`, whose images are not to be looked at again in there.
+  auto executable = ExecutablePath();
+  if (!executable) return Forward(executable.error());
+  std::vector<std::string> arguments = {executable->string(),
+                                        "--data",
+                                        context.data_dir.string(),
+                                        "runtime",
+                                        "snapshot",
+                                        options.name,
+                                        "--memory",
+                                        std::to_string(options.size.memory_mib),
+                                        "--vcpus",
+                                        std::to_string(options.size.vcpus)};
+  if (options.force) arguments.emplace_back("--force");
+  return RunInEmulatedHost(context, std::move(arguments));
+}
+
+Result<int> Build(const BuildOptions& options, const Context& context) {
+  if (options.force) {
+    auto removed = images::RemoveRuntime(context.data_dir, options.name);
+    if (!removed && removed.error().code != ErrorCode::kNotFound) return Forward(removed.error());
+  }
+  auto images = images::BuildRuntime(context.data_dir, context.share_dir, options.name, ShowProgress);
+  if (!images) return Forward(images.error());
+  return TakeSnapshot(options, context);
+}
+
+using Entries = std::vector<snapshot::Catalog::Entry>;
+
+// Also where no snapshot was ever taken. Makes no folders.
+Result<Entries> ListSnapshots(const Context& context) {
+  std::error_code ignored;
+  if (!std::filesystem::exists(context.data_dir / "snapshots", ignored)) return Entries();
+  PosixFileSystem file_system;
+  auto catalog = OpenCatalog(file_system, context);
+  if (!catalog) return Forward(catalog.error());
+  return catalog->List();
+}
+
+bool BelongsTo(const snapshot::Catalog::Entry& entry, const std::string& runtime) {
+  return entry.manifest ? entry.manifest->key.runtime == runtime : entry.folder.starts_with(runtime + "-");
+}
+
+std::string FormatTime(int64_t unix_seconds) {
+  const std::time_t when = unix_seconds;
+  std::tm parts{};
+  ::gmtime_r(&when, &parts);
+  char text[32];
+  const size_t size = std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &parts);
+  return std::string(text, size);
+}
+
+nlohmann::ordered_json ToJson(const snapshot::Catalog::Entry& entry) {
+  if (!entry.manifest) return {{"folder", entry.folder}, {"error", entry.manifest.error().Message()}};
+  const auto& manifest = *entry.manifest;
+  return {{"folder", entry.folder},
+          {"memory_mib", manifest.key.memory_mib},
+          {"vcpus", manifest.key.vcpus},
+          {"dirty_mib", ToMib(manifest.stored_bytes)},
+          {"created", FormatTime(manifest.created_unix_ms / 1000)}};
+}
+
+nlohmann::ordered_json ToJson(const images::RuntimeInfo& info, const Entries& entries) {
+  auto snapshots = nlohmann::ordered_json::array();
+  for (const auto& entry : entries) {
+    if (BelongsTo(entry, info.name)) snapshots.push_back(ToJson(entry));
+  }
+  return {{"name", info.name},
+          {"kernel", info.kernel_release},
+          {"runtimefs_mib", ToMib(info.rootfs_bytes)},
+          {"initramfs_mib", ToMib(info.initramfs_bytes)},
+          {"built", FormatTime(info.built_unix_seconds)},
+          {"snapshots", std::move(snapshots)}};
+}
+
+void PrintRuntime(const images::RuntimeInfo& info, const Entries& entries) {
+  fmt::print("{}: kernel {}, runtimefs {:.1f} MiB, built {}\n", info.name, info.kernel_release,
+             ToMib(info.rootfs_bytes), FormatTime(info.built_unix_seconds));
+  for (const auto& entry : entries) {
+    if (!BelongsTo(entry, info.name)) continue;
+    if (entry.manifest) {
+      fmt::print("  snapshot {:>4} MiB {} vCPU: {:.1f} MiB dirty, taken {}\n", entry.manifest->key.memory_mib,
+                 entry.manifest->key.vcpus, ToMib(entry.manifest->stored_bytes),
+                 FormatTime(entry.manifest->created_unix_ms / 1000));
+    } else {
+      fmt::print("  snapshot {}: {}\n", entry.folder, entry.manifest.error().Message());
+    }
+  }
+}
+
+enum class ListFormat { kText, kJson };
+
+Result<int> List(ListFormat format, const Context& context) {
+  auto runtimes = images::ListRuntimes(context.data_dir);
+  if (!runtimes) return Forward(runtimes.error());
+  auto entries = ListSnapshots(context);
+  if (!entries) return Forward(entries.error());
+  if (format == ListFormat::kJson) {
+    auto list = nlohmann::ordered_json::array();
+    for (const auto& info : *runtimes) list.push_back(ToJson(info, *entries));
+    fmt::print("{}\n", list.dump(2));
+    return kExitOk;
+  }
+  if (runtimes->empty()) fmt::print("no runtime is built; build one: snapfaas runtime build python3\n");
+  for (const auto& info : *runtimes) PrintRuntime(info, *entries);
+  return kExitOk;
+}
+
+Status RemoveSnapshots(const std::string& name, const Context& context) {
+  auto entries = ListSnapshots(context);
+  if (!entries) return Forward(entries.error());
+  if (entries->empty()) return {};
+  PosixFileSystem file_system;
+  auto catalog = OpenCatalog(file_system, context);
+  if (!catalog) return Forward(catalog.error());
+  for (const auto& entry : *entries) {
+    // One whose manifest cannot be read cannot be named by a key; the next build of its size replaces it.
+    if (!entry.manifest || entry.manifest->key.runtime != name) continue;
+    auto removed = catalog->Remove(entry.manifest->key);
+    if (!removed) return removed;
+  }
+  return {};
+}
+
+Result<int> Remove(const std::string& name, const Context& context) {
+  auto snapshots = RemoveSnapshots(name, context);
+  if (!snapshots) return Forward(snapshots.error());
+  auto removed = images::RemoveRuntime(context.data_dir, name);
+  if (!removed) return Forward(removed.error());
+  return kExitOk;
+}
+
+// Runs `action` when the subcommand was given, and turns its outcome into the exit code.
+void OnSelected(CLI::App& command, std::function<Result<Context>()> context, int& exit_code,
+                std::function<Result<int>(const Context&)> action) {
+  command.callback([context = std::move(context), action = std::move(action), &exit_code] {
+    auto found = context();
+    auto code = found ? action(*found) : Result<int>(Forward(found.error()));
+    exit_code = code ? *code : ReportFailure(code.error());
+  });
+}
+
+std::shared_ptr<BuildOptions> AddBuildOptions(CLI::App& command) {
+  auto options = std::make_shared<BuildOptions>();
+  command.add_option("name", options->name, "language runtime, e.g. python3")->required();
+  AddVmSizeOptions(command, options->size);
+  command.add_flag("--force", options->force, "make anew what is up to date, too");
+  return options;
+}
+
+}  // namespace
+
+void AddRuntimeCommands(CLI::App& app, std::function<Result<Context>()> context, int& exit_code) {
+  auto* runtime = app.add_subcommand("runtime", "Language runtimes and their base snapshots");
+  runtime->require_subcommand(1);
+  runtime->fallthrough();
+
+  auto* build = runtime->add_subcommand("build", "Build a runtime's images and take its base snapshot");
+  build->fallthrough();
+  OnSelected(*build, context, exit_code,
+             [options = AddBuildOptions(*build)](const Context& found) { return Build(*options, found); });
+
+  auto* take = runtime->add_subcommand("snapshot", "Take the base snapshot of a runtime that is built");
+  take->fallthrough();
+  OnSelected(*take, context, exit_code,
+             [options = AddBuildOptions(*take)](const Context& found) { return TakeSnapshot(*options, found); });
+
+  auto* list = runtime->add_subcommand("ls", "List the runtimes that are built, and their snapshots");
+  list->fallthrough();
+  auto json = std::make_shared<bool>(false);
+  list->add_flag("--json", *json, "as JSON");
+  OnSelected(*list, context, exit_code,
+             [json](const Context& found) { return List(*json ? ListFormat::kJson : ListFormat::kText, found); });
+
+  auto* remove = runtime->add_subcommand("rm", "Remove a runtime and its snapshots");
+  remove->fallthrough();
+  auto name = std::make_shared<std::string>();
+  remove->add_option("name", *name, "language runtime")->required();
+  OnSelected(*remove, context, exit_code, [name](const Context& found) { return Remove(*name, found); });
+}
+
+}  // namespace snapfaas::cli
