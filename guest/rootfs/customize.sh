@@ -27,14 +27,12 @@ ln -sf ../proc/self/mounts "$root/etc/mtab"
 echo snapfaas >"$root/etc/hostname"
 printf '127.0.0.1 localhost\n::1 localhost\n' >"$root/etc/hosts"
 
-# What nobody reads in a microVM.
+# What nobody reads in a microVM, and the parts of perl that only Debian's installation scripts use (perl-base stays).
 rm -rf "$root/usr/share/doc" "$root/usr/share/man" "$root/usr/share/info" "$root/usr/share/locale" \
 	"$root/usr/share/lintian" "$root/usr/share/bash-completion" "$root/usr/share/zsh" "$root/usr/share/bug" \
 	"$root/usr/share/pixmaps" "$root/usr/share/applications" "$root/usr/share/menu" \
-	"$root/var/cache" "$root/var/lib/apt" "$root/var/log" "$root/var/lib/dpkg" "$root/etc/apt" \
-	"$root/boot" "$root/media" "$root/mnt"
-mkdir -p "$root/var/cache" "$root/var/log" "$root/var/lib/dpkg" "$root/mnt"
-find "$root/usr/lib" "$root/usr/share/python3" -path '*/test/*' -name '*.py[c]' -delete 2>/dev/null || true
+	"$root/usr/share/perl" "$root/usr/share/perl5" "$root/usr/lib/x86_64-linux-gnu/perl" \
+	"$root"/usr/lib/x86_64-linux-gnu/libperl.so.* "$root/boot" "$root/media"
 
 # Without compiled modules every interpreter start would compile them anew, into a file system that takes no writes.
 if [ -x "$root/usr/bin/python3" ]; then
@@ -45,7 +43,6 @@ if [ -x "$root/usr/bin/python3" ]; then
 	fi
 fi
 
-# The tools that made the tree leave their own traces; the image is to depend on its inputs only.
-rm -f "$root/etc/resolv.conf" "$root/etc/ld.so.cache-" "$root"/etc/*-
-rm -rf "$root/tmp" "$root/run" "$root/dev"
-mkdir -p "$root/tmp" "$root/run" "$root/dev" "$root/proc" "$root/sys"
+# Backups that package scripts leave, and what belongs to the machine that built the image. /dev, /proc, /run, /sys and
+# /tmp may be mounted now: the image leaves their contents out.
+rm -f "$root/etc/resolv.conf" "$root"/etc/*-

@@ -1,0 +1,22 @@
+// RuntimeRecipe and JSON: the recipe's own file in the share folder, and its copy in the manifest of a built runtime.
+#pragma once
+
+#include <nlohmann/json.hpp>
+#include <string_view>
+
+#include "base/result.h"
+#include "images/runtimefs.h"
+
+namespace snapfaas::images {
+
+// Parses `text` as a JSON object. kCorrupt names `what`.
+Result<nlohmann::json> ParseJsonObject(std::string_view text, std::string_view what);
+
+// kCorrupt: a key is missing, or is not what it should be; `what` names the file.
+Result<RuntimeRecipe> RecipeFromJson(const nlohmann::json& json, std::string_view what);
+nlohmann::json RecipeToJson(const RuntimeRecipe& recipe);
+
+// Lower-case letters, digits and dashes, 32 at most: such a name is a folder's name and nothing else.
+bool IsRuntimeName(std::string_view name);
+
+}  // namespace snapfaas::images

@@ -1,0 +1,232 @@
+// BuildRuntime: from a recipe to the three files of a runtime.
+
+#include <unistd.h>
+#include <xxhash.h>
+
+#include <algorithm>
+#include <ctime>
+
+#include "images/erofs.h"
+#include "images/files.h"
+#include "images/initramfs.h"
+#include "images/kernel.h"
+#include "images/process.h"
+#include "images/recipe.h"
+#include "images/runtime_store.h"
+#include "images/runtimefs.h"
+
+namespace snapfaas::images {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr char kSuite[] = "bookworm";
+
+// What the initramfs loads before the root file system is there.
+const std::vector<std::string>& Modules() {
+  static const std::vector<std::string> modules = {"virtio_mmio", "virtio_blk", "erofs", "virtio_console",
+                                                   "virtio-rng"};
+  return modules;
+}
+
+// Beside Debian's essential packages and the recipe's own.
+const std::vector<std::string>& CommonPackages() {
+  static const std::vector<std::string> packages = {"openrc", "procps"};
+  return packages;
+}
+
+// Left out of the image: what the kernel mounts, and what package managers keep. The same reason holds for both: it is
+// of no use inside a read-only image, and differs from build to build.
+constexpr char kExcluded[] =
+    "^(dev|proc|run|sys|tmp|etc/apt|var/lib/apt|var/lib/dpkg|var/cache|var/log|var/lib/systemd)/";
+
+// ---- what a build depends on -------------------------------------------------------------------------------------
+
+class InputsHash {
+ public:
+  void Add(std::string_view bytes) {
+    const XXH128_hash_t hash = XXH3_128bits(bytes.data(), bytes.size());
+    text_ += fmt::format("{:016x}{:016x}\n", hash.high64, hash.low64);
+  }
+
+  Status AddFolder(const fs::path& folder) {
+    std::vector<fs::path> files;
+    std::error_code error;
+    for (const auto& entry : fs::recursive_directory_iterator(folder, error)) {
+      if (entry.is_regular_file(error)) files.push_back(entry.path());
+    }
+    if (error) return FailErrno(error.value(), "cannot read the folder {}", folder.string());
+    std::sort(files.begin(), files.end());
+    for (const fs::path& file : files) {
+      if (auto added = AddFile(file); !added) return added;
+    }
+    return {};
+  }
+
+  Status AddFile(const fs::path& file) {
+    auto content = ReadWholeFile(file);
+    if (!content) return Forward(content.error());
+    Add(file.filename().string());
+    Add(*content);
+    return {};
+  }
+
+  std::string Finish() const {
+    const XXH128_hash_t hash = XXH3_128bits(text_.data(), text_.size());
+    return fmt::format("{:016x}{:016x}", hash.high64, hash.low64);
+  }
+
+ private:
+  std::string text_;
+};
+
+Result<std::string> HashInputs(const fs::path& share_dir, const RuntimeRecipe& recipe, const KernelFiles& kernel) {
+  InputsHash hash;
+  hash.Add(RecipeToJson(recipe).dump());
+  hash.Add(kernel.dir.filename().string());
+  hash.Add(kSuite);
+  hash.Add(kExcluded);
+  for (const auto* list : {&Modules(), &CommonPackages()}) hash.Add(fmt::format("{}", fmt::join(*list, " ")));
+  for (const char* file : {"snapfaas-init", "snapfaas-agent"}) {
+    if (auto added = hash.AddFile(share_dir / file); !added) return Forward(added.error());
+  }
+  for (const fs::path& folder : {fs::path("bootstrap") / recipe.name, fs::path("openrc"), fs::path("rootfs")}) {
+    if (auto added = hash.AddFolder(share_dir / folder); !added) return Forward(added.error());
+  }
+  return hash.Finish();
+}
+
+// ---- the root file system ----------------------------------------------------------------------------------------
+
+Status InstallFile(const fs::path& from, const fs::path& to, fs::perms permissions) {
+  if (auto made = MakeFolders(to.parent_path()); !made) return made;
+  std::error_code error;
+  fs::copy_file(from, to, fs::copy_options::overwrite_existing, error);
+  if (error) return FailErrno(error.value(), "cannot copy {} to {}", from.string(), to.string());
+  fs::permissions(to, permissions, error);
+  return {};
+}
+
+// Our own files, laid out as in the guest.
+Status StageFiles(const fs::path& share_dir, const RuntimeRecipe& recipe, const fs::path& stage) {
+  constexpr auto kProgram = static_cast<fs::perms>(0755);
+  constexpr auto kText = static_cast<fs::perms>(0644);
+  const fs::path library = stage / "usr" / "lib" / "snapfaas";
+  if (auto put = InstallFile(share_dir / "snapfaas-agent", library / "agent", kProgram); !put) return put;
+  for (const auto& [source, target] : {std::pair{share_dir / "bootstrap" / recipe.name, library},
+                                       std::pair{share_dir / "openrc", library / "openrc"}}) {
+    std::error_code error;
+    for (const auto& entry : fs::recursive_directory_iterator(source, error)) {
+      const fs::path name = entry.path().lexically_relative(source);
+      if (!entry.is_regular_file(error) || name == "manifest.json") continue;
+      if (auto put = InstallFile(entry.path(), target / name, kText); !put) return put;
+    }
+    if (error) return FailErrno(error.value(), "cannot read the folder {}", source.string());
+  }
+  const fs::path command = stage / "etc" / "snapfaas" / "bootstrap";
+  if (auto made = MakeFolders(command.parent_path()); !made) return made;
+  return WriteWholeFile(command, fmt::format("{}\n", fmt::join(recipe.command, "\n")));
+}
+
+std::string ShellQuote(std::string_view text) {
+  std::string quoted = "'";
+  for (const char c : text) {
+    if (c == '\'') {
+      quoted += "'\\''";
+    } else {
+      quoted += c;
+    }
+  }
+  return quoted + "'";
+}
+
+// A hook of mmdebstrap that makes the image inside the new root; mmdebstrap's own "download" then brings it out, which
+// works from a user namespace too, whose root may not write to our folders.
+std::string MkfsHook() {
+  std::string hook = "mkfs.erofs -d1";
+  for (const std::string& option : MkfsErofsOptions()) hook += " " + option;
+  hook += " --exclude-path=rootfs.erofs " + ShellQuote(std::string("--exclude-regex=") + kExcluded);
+  return hook + R"( "$1/rootfs.erofs" "$1" >/dev/null)";
+}
+
+// Passes on what mmdebstrap says about its phases, a line each, without its prefix.
+void ReportPhase(const Progress& progress, const std::string& name, std::string_view line) {
+  constexpr std::string_view kInfo = "I: ";
+  if (!progress || !line.starts_with(kInfo)) return;
+  line.remove_prefix(kInfo.size());
+  for (const std::string_view phase : {"running apt-get update", "downloading packages", "extracting archives",
+                                       "installing essential packages", "installing remaining packages"}) {
+    if (line.starts_with(phase)) progress(fmt::format("runtime {}: {}", name, phase));
+  }
+  if (line.starts_with("running --customize-hook in shell: sh -c 'mkfs.erofs")) {
+    progress(fmt::format("runtime {}: making the image", name));
+  }
+}
+
+Status BuildRootfs(const fs::path& share_dir, const RuntimeRecipe& recipe, const fs::path& folder,
+                   const Progress& progress) {
+  const fs::path stage = folder / "stage";
+  if (auto staged = StageFiles(share_dir, recipe, stage); !staged) return staged;
+  auto customize = ReadWholeFile(share_dir / "rootfs" / "customize.sh");
+  if (!customize) return Forward(customize.error());
+
+  std::vector<std::string> packages = CommonPackages();
+  packages.insert(packages.end(), recipe.packages.begin(), recipe.packages.end());
+  const fs::path image = folder / "rootfs.erofs";
+  const ProgramOptions options = {
+      // Debian's signature on the suite is checked; the time only goes into files, and must be the same always.
+      .environment = {{"SOURCE_DATE_EPOCH", "1"}, {"LC_ALL", "C.UTF-8"}},
+      .on_line = [&](std::string_view line) { ReportPhase(progress, recipe.name, line); },
+  };
+  auto ran = RunProgram({"mmdebstrap", ::geteuid() == 0 ? "--mode=root" : "--mode=unshare", "--variant=essential",
+                         fmt::format("--include={}", fmt::join(packages, ",")), "--format=null",
+                         "--customize-hook=sync-in " + ShellQuote(stage.string()) + " /",
+                         // The script's text, not its path: the user namespace may not be able to read our folders.
+                         "--customize-hook=" + *customize, "--customize-hook=" + MkfsHook(),
+                         "--customize-hook=download /rootfs.erofs " + ShellQuote(image.string()), kSuite, "/dev/null"},
+                        options);
+  if (!ran) return Forward(ran.error(), fmt::format("cannot build the root file system of runtime {}", recipe.name));
+  std::error_code error;
+  fs::remove_all(stage, error);
+  return CheckErofsImage(image);
+}
+
+// ---- all of it ---------------------------------------------------------------------------------------------------
+
+Status BuildInto(const fs::path& folder, const fs::path& share_dir, const RuntimeRecipe& recipe,
+                 const KernelFiles& kernel, const std::string& inputs_hash, const Progress& progress) {
+  auto initramfs = BuildInitramfs(share_dir / "snapfaas-init", kernel.modules_dir, Modules());
+  if (!initramfs) return Forward(initramfs.error(), "cannot build the initramfs");
+  if (auto written = WriteWholeFile(folder / kInitramfsFile, *initramfs); !written) return written;
+  if (auto built = BuildRootfs(share_dir, recipe, folder, progress); !built) return built;
+  return WriteManifest(folder, recipe, kernel, inputs_hash, std::time(nullptr));
+}
+
+}  // namespace
+
+Result<RuntimeImages> BuildRuntime(const fs::path& data_dir, const fs::path& share_dir, const std::string& name,
+                                   const Progress& progress) {
+  auto recipe = LoadRecipe(share_dir, name);
+  if (!recipe) return Forward(recipe.error());
+  auto kernel = FetchKernel(data_dir, KernelFlavor::kGuest, progress);
+  if (!kernel) return Forward(kernel.error());
+  auto inputs_hash = HashInputs(share_dir, *recipe, *kernel);
+  if (!inputs_hash) return Forward(inputs_hash.error());
+
+  const fs::path runtimes = RuntimesFolder(data_dir);
+  auto lock = FolderLock::Acquire(runtimes);
+  if (!lock) return Forward(lock.error());
+  if (auto present = OpenRuntime(data_dir, name); present && present->inputs_hash == *inputs_hash) return present;
+
+  if (progress) progress(fmt::format("runtime {}: building (a minute or two)", name));
+  auto folder = TemporaryFolder::Create(runtimes);
+  if (!folder) return Forward(folder.error());
+  if (auto built = BuildInto(folder->path(), share_dir, *recipe, *kernel, *inputs_hash, progress); !built) {
+    return Forward(built.error());
+  }
+  if (auto published = folder->Publish(runtimes / name); !published) return Forward(published.error());
+  if (progress) progress(fmt::format("runtime {}: ready", name));
+  return OpenRuntime(data_dir, name);
+}
+
+}  // namespace snapfaas::images
