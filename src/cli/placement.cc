@@ -40,7 +40,9 @@ Result<Placement> ChoosePlacement() {
 Result<int> ForwardThisCommand(const Context& context, const std::vector<std::filesystem::path>& shares) {
   auto arguments = ThisCommandLine();
   if (!arguments) return Forward(arguments.error());
-  return RunInEmulatedHost(context, std::move(*arguments), shares);
+  std::vector<std::filesystem::path> folders;
+  for (const auto& share : shares) folders.push_back(std::filesystem::absolute(share).lexically_normal());
+  return RunInEmulatedHost(context, std::move(*arguments), folders);
 }
 
 }  // namespace snapfaas::cli

@@ -22,6 +22,7 @@ namespace {
 
 constexpr int kControlFdInVmm = 3;
 constexpr int kEndPatienceMillis = 2000;
+constexpr int kFlushPatienceMillis = 1000;
 
 class ChildProcess : public VmmProcess {
  public:
@@ -30,15 +31,18 @@ class ChildProcess : public VmmProcess {
   ChildProcess(const ChildProcess&) = delete;
   ChildProcess& operator=(const ChildProcess&) = delete;
   ~ChildProcess() override {
+    // At the close of its socket a VMM flushes what its guest has printed, and ends.
     control_.Reset();
-    if (!reaped_) KillAndReap();
+    if (reaped_) return;
+    (void)EndsByItself(kFlushPatienceMillis);
+    KillAndReap();
   }
 
   int control() const override { return control_.get(); }
 
   std::string DescribeEnd() override {
     if (reaped_) return end_;
-    if (!EndsByItself()) {
+    if (!EndsByItself(kEndPatienceMillis)) {
       KillAndReap();
       end_ = "closed a socket but went on running";
     } else {
@@ -48,11 +52,11 @@ class ChildProcess : public VmmProcess {
   }
 
  private:
-  bool EndsByItself() const {
+  bool EndsByItself(int patience_millis) const {
     pollfd ended{pidfd_.get(), POLLIN, 0};
     int ready = 0;
     do {
-      ready = ::poll(&ended, 1, kEndPatienceMillis);
+      ready = ::poll(&ended, 1, patience_millis);
     } while (ready < 0 && errno == EINTR);
     return ready > 0;
   }
