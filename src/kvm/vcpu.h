@@ -75,7 +75,7 @@ class Vcpu {
   // left out.
   Result<VcpuState> Save(std::span<const uint32_t> msr_indices) const;
 
-  // REQUIRES: SetCpuid was called with what the saved vCPU had; the VM's clock was restored before.
+  // REQUIRES: SetCpuid was called with what the saved vCPU had.
   Status Restore(const VcpuState& state) const;
 
  private:

@@ -66,13 +66,11 @@ Status Vm::AddIrqFd(int event_fd, uint32_t gsi) const {
   return {};
 }
 
-Status Vm::AddIoEventFd(int event_fd, GuestAddress address, uint32_t value) const {
+Status Vm::AddIoEventFd(int event_fd, GuestAddress address) const {
   kvm_ioeventfd io_event{};
-  io_event.datamatch = value;
   io_event.addr = address.value();
   io_event.len = 4;
   io_event.fd = event_fd;
-  io_event.flags = KVM_IOEVENTFD_FLAG_DATAMATCH;
   if (Ioctl(fd_.get(), KVM_IOEVENTFD, &io_event) < 0) {
     return FailErrno(errno, "attaching an eventfd to address {:#x}", address.value());
   }

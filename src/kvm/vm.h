@@ -46,8 +46,8 @@ class Vm {
   // A write to the eventfd raises an edge on the interrupt line.
   Status AddIrqFd(int event_fd, uint32_t gsi) const;
 
-  // A 32-bit guest write of `value` to `address` signals the eventfd instead of leaving the guest.
-  Status AddIoEventFd(int event_fd, GuestAddress address, uint32_t value) const;
+  // Any 32-bit guest write to `address` signals the eventfd instead of leaving the guest; its value is lost.
+  Status AddIoEventFd(int event_fd, GuestAddress address) const;
 
   // REQUIRES: no vCPU runs.
   Result<VmState> Save() const;

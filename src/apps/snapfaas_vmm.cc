@@ -1,0 +1,30 @@
+// snapfaas-vmm: one microVM, driven over a control socket (wire/messages.h). Started by a launcher, not by people.
+#include <fcntl.h>
+#include <fmt/core.h>
+#include <sys/prctl.h>
+
+#include <CLI/CLI.hpp>
+
+#include "base/units.h"
+#include "vmm/control_server.h"
+
+int main(int argc, char** argv) {
+  using snapfaas::operator""_MiB;
+  int control_fd = -1;
+  uint64_t memory_mib = 128;
+  uint32_t vcpus = 1;
+  CLI::App app("One SnapFaaS microVM; started by 'snapfaas' with a control socket.");
+  app.add_option("--control-fd", control_fd, "descriptor of the control socket")->required();
+  app.add_option("--memory-mib", memory_mib, "memory of the VM in MiB");
+  app.add_option("--vcpus", vcpus, "number of vCPUs");
+  CLI11_PARSE(app, argc, argv);
+
+  ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+  snapfaas::UniqueFd control(control_fd);
+  if (::fcntl(control_fd, F_SETFD, FD_CLOEXEC) != 0) {
+    fmt::print(stderr, "snapfaas-vmm: descriptor {} is not open\n", control_fd);
+    return 2;
+  }
+  auto served = snapfaas::vmm::ControlServer::Serve(std::move(control), {memory_mib * 1_MiB, vcpus});
+  return served ? 0 : 1;
+}

@@ -1,0 +1,93 @@
+#include "vmm/control_server.h"
+
+#include <sys/epoll.h>
+
+#include "base/clock.h"
+
+namespace snapfaas::vmm {
+
+Status ControlServer::Serve(UniqueFd control, const Config& config) {
+  auto loop = EventLoop::Create();
+  if (!loop) return Forward(loop.error());
+  ControlServer server(std::move(control), **loop);
+  return server.Run(config);
+}
+
+Status ControlServer::Run(const Config& config) {
+  MicroVm::Callbacks callbacks;
+  callbacks.on_mark = [this](const wire::MarkEvent& mark) { Send(mark); };
+  callbacks.on_held = [this] { loop_.Post([this] { OnHeld(); }); };
+  callbacks.on_ended = [this](const wire::EndedEvent& ended) { Finish(ended); };
+  callbacks.on_failed = [this](const Error& error) { Finish(wire::FailedEvent{error}); };
+  auto shell = MicroVm::CreateShell(loop_, config, std::move(callbacks));
+  if (!shell) {
+    Send(wire::FailedEvent{shell.error()});
+    return Forward(shell.error());
+  }
+  vm_ = std::move(*shell);
+  auto watch = loop_.Add(control_.get(), EPOLLIN, [this](uint32_t) { OnControlReadable(); });
+  if (!watch) return Forward(watch.error());
+  watch_ = std::move(*watch);
+  Send(wire::ShellReadyEvent{MonotonicNanos()});
+  auto served = loop_.Run();
+  if (!served) Finish(wire::FailedEvent{served.error()});
+  // Stops the vCPUs and writes out the logs, which a launcher may want to read once it has the last event.
+  vm_.reset();
+  const std::lock_guard lock(mutex_);
+  Send(*last_);
+  if (const auto* failed = std::get_if<wire::FailedEvent>(&*last_)) return Forward(failed->error);
+  return {};
+}
+
+void ControlServer::OnControlReadable() {
+  auto packet = wire::ReceivePacket(control_.get(), MonotonicNanos() + 1'000'000'000);
+  if (!packet) {
+    // The launcher is gone or has closed the socket: this is how a microVM is stopped.
+    Finish(wire::EndedEvent{wire::EndReason::kStopped, "the launcher closed the control socket"});
+    return;
+  }
+  auto command = wire::DecodeCommand(std::move(*packet));
+  auto obeyed = command ? Obey(std::move(*command)) : Status(Forward(command.error()));
+  if (!obeyed) Finish(wire::FailedEvent{obeyed.error()});
+}
+
+Status ControlServer::Obey(wire::Command command) {
+  if (obeyed_) return Fail(ErrorCode::kInvalidArgument, "a VMM obeys one boot or restore command in its life");
+  obeyed_ = true;
+  if (auto* boot = std::get_if<wire::BootCommand>(&command)) {
+    auto booted = vm_->Boot(std::move(*boot));
+    if (!booted) return booted;
+  } else {
+    auto restored = vm_->Restore(std::move(std::get<wire::RestoreCommand>(command)));
+    if (!restored) return Forward(restored.error());
+    Send(*restored);
+  }
+  vm_->Run();
+  return {};
+}
+
+void ControlServer::OnHeld() {
+  auto taken = vm_->TakeSnapshot();
+  if (!taken) {
+    Finish(wire::FailedEvent{taken.error()});
+    return;
+  }
+  Send(*taken);
+  Finish(wire::EndedEvent{wire::EndReason::kStopped, "the snapshot is taken"});
+}
+
+void ControlServer::Finish(wire::Event last) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (last_) return;
+    last_ = std::move(last);
+  }
+  loop_.Stop();
+}
+
+void ControlServer::Send(const wire::Event& event) {
+  // A launcher that no longer listens has closed the socket, which the loop notices by itself.
+  static_cast<void>(wire::SendPacket(control_.get(), wire::EncodeEvent(event)));
+}
+
+}  // namespace snapfaas::vmm

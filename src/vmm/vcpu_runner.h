@@ -1,0 +1,75 @@
+// VcpuRunner: the thread of one vCPU. It runs the guest, hands accesses to the buses, and can be parked between two
+// guest instructions, where the vCPU's state may be read.
+//
+//   idle --Start--> running --RequestPark, ParkHere--> parked --Resume--> running
+//     any --Stop, end of the guest--> stopped
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <functional>
+#include <mutex>
+#include <thread>
+
+#include "base/result.h"
+#include "devices/bus.h"
+#include "kvm/vcpu.h"
+#include "wire/messages.h"
+
+namespace snapfaas::vmm {
+
+class VcpuRunner {
+ public:
+  struct Wiring {
+    const devices::Bus* ports;
+    const devices::Bus* mmio;
+    // Called at most once, on the vCPU's thread, which ends after it.
+    std::function<void(wire::EndedEvent)> on_ended;
+    std::function<void(Error)> on_failed;
+  };
+
+  explicit VcpuRunner(kvm::Vcpu vcpu) : vcpu_(std::move(vcpu)) {}
+  VcpuRunner(const VcpuRunner&) = delete;
+  VcpuRunner& operator=(const VcpuRunner&) = delete;
+  ~VcpuRunner() { Stop(); }
+
+  kvm::Vcpu& vcpu() { return vcpu_; }
+
+  // REQUIRES: called once. The buses outlive the thread.
+  void Start(Wiring wiring);
+
+  // Makes the thread park soon; from any thread.
+  void RequestPark();
+  // As RequestPark, for the runner on whose thread this is called: it parks as soon as the access at hand is done.
+  static void ParkHere();
+  // The index of the vCPU on whose thread this is called.
+  static uint32_t CurrentIndex();
+
+  // Blocks until the thread is parked or has ended. REQUIRES: a park was requested.
+  void WaitParked();
+  void Resume();
+
+  // Ends the thread, whatever the guest does.
+  void Stop();
+
+ private:
+  void Loop();
+  // Returns false when the thread is to end.
+  bool ParkIfAsked();
+  // Returns false when the guest is over.
+  bool Handle(const kvm::VcpuExit& exit);
+  void Kick();
+
+  kvm::Vcpu vcpu_;
+  Wiring wiring_{};
+  std::thread thread_;
+
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::atomic<bool> park_asked_ = false;
+  std::atomic<bool> stop_asked_ = false;
+  bool parked_ = false;  // under mutex_; so is ended_
+  bool ended_ = false;
+};
+
+}  // namespace snapfaas::vmm
