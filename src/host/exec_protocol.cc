@@ -46,9 +46,10 @@ Result<Token> NewToken() {
 }
 
 std::vector<uint8_t> EncodeGreeting(const Token& token) {
-  std::vector<uint8_t> greeting(kGreetingMagic.begin(), kGreetingMagic.end());
-  greeting.insert(greeting.end(), token.begin(), token.end());
-  return greeting;
+  ByteWriter greeting;
+  for (const char c : kGreetingMagic) greeting.Put(static_cast<uint8_t>(c));
+  for (const uint8_t byte : token) greeting.Put(byte);
+  return greeting.Take();
 }
 
 bool GreetingIsValid(std::span<const uint8_t> greeting, const Token& token) {

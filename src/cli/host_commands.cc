@@ -1,0 +1,156 @@
+#include "cli/host_commands.h"
+
+#include <unistd.h>
+
+#include <cerrno>
+#include <chrono>
+#include <cstring>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <utility>
+
+#include "cli/host_image.h"
+#include "host/emulated_host.h"
+#include "host/kvm_probe.h"
+
+namespace snapfaas::cli {
+namespace {
+
+using host::EmulatedHost;
+using host::HostStatus;
+
+enum class Output { kText, kJson };
+
+EmulatedHost HostOf(const Context& context) { return EmulatedHost(context.data_dir / "host"); }
+
+// Standard output belongs to the command that is run.
+void TellProgress(std::string_view line) { fmt::print(stderr, "snapfaas: {}\n", line); }
+
+std::function<Result<host::HostImages>()> ImagesOf(const Context& context) {
+  return [context] { return PrepareHostImages(context, TellProgress); };
+}
+
+// Replaces this process.
+Result<int> ExecHere(std::vector<std::string> argv) {
+  std::vector<char*> pointers;
+  for (auto& argument : argv) pointers.push_back(argument.data());
+  pointers.push_back(nullptr);
+  ::execvp(pointers[0], pointers.data());
+  constexpr int kNotFound = 127;
+  constexpr int kNotExecutable = 126;
+  const int cause = errno;
+  fmt::print(stderr, "snapfaas: {}: {}\n", argv[0], strerror(cause));
+  return cause == ENOENT ? kNotFound : kNotExecutable;
+}
+
+void PrintStatus(const HostStatus& status, Output output) {
+  const bool running = status.state == HostStatus::State::kRunning;
+  if (output == Output::kJson) {
+    nlohmann::json json{{"running", running}, {"died", status.state == HostStatus::State::kDied}};
+    if (running) {
+      json.update({{"pid", status.pid},
+                   {"port", status.port},
+                   {"memory_mib", status.memory_mib},
+                   {"started_unix", status.started_unix}});
+    }
+    fmt::print("{}\n", json.dump());
+    return;
+  }
+  if (running) {
+    fmt::print("the emulated host is running: process {}, exec server at 127.0.0.1:{}, {} MiB\n", status.pid,
+               status.port, status.memory_mib);
+  } else if (status.state == HostStatus::State::kDied) {
+    fmt::print("the emulated host had ended by itself; its remains were cleaned up{}\n", status.last_console);
+  } else {
+    fmt::print("the emulated host is not running\n");
+  }
+}
+
+Result<int> Start(const Context& context) {
+  const auto started = HostOf(context).Start(ImagesOf(context), TellProgress);
+  if (!started) return Forward(started.error());
+  PrintStatus(*started, Output::kText);
+  return kExitOk;
+}
+
+Result<int> Stop(const Context& context) {
+  if (auto status = HostOf(context).Stop(); !status) return Forward(status.error());
+  return kExitOk;
+}
+
+Result<int> ShowStatus(const Context& context, Output output) {
+  const auto status = HostOf(context).Query();
+  if (!status) return Forward(status.error());
+  PrintStatus(*status, output);
+  return status->state == HostStatus::State::kRunning ? kExitOk : kExitFailure;
+}
+
+enum class Where { kAnywhere, kEmulatedHost };
+
+Result<int> Exec(const Context& context, std::vector<std::string> argv, const std::vector<std::string>& shares,
+                 Where where) {
+  const bool here = host::InsideEmulatedHost() || (where == Where::kAnywhere && host::KvmUsable(host::ProbeKvm()));
+  if (here) return ExecHere(std::move(argv));
+  std::vector<std::filesystem::path> folders;
+  for (const auto& share : shares) folders.push_back(std::filesystem::absolute(share));
+  return RunInEmulatedHost(context, std::move(argv), folders);
+}
+
+// Runs an action of a subcommand and keeps its exit code.
+using Action = std::function<Result<int>(const Context&)>;
+std::function<void()> Keeping(std::function<Result<Context>()> context, int& exit_code, Action action) {
+  return [context = std::move(context), &exit_code, action = std::move(action)] {
+    const auto made = context();
+    const auto code = made ? action(*made) : Result<int>(Forward(made.error()));
+    exit_code = code ? *code : ReportFailure(code.error());
+  };
+}
+
+}  // namespace
+
+void AddHostCommands(CLI::App& app, std::function<Result<Context>()> context, int& exit_code) {
+  auto* group = app.add_subcommand("host", "Run commands where KVM is usable: here, or in the emulated host");
+  group->require_subcommand(1);
+  const auto callback = [&](Action action) { return Keeping(context, exit_code, std::move(action)); };
+
+  struct ExecOptions {
+    std::vector<std::string> command;
+    std::vector<std::string> shares;
+    bool emulated = false;
+  };
+  auto options = std::make_shared<ExecOptions>();
+  auto* exec = group->add_subcommand("exec", "Run a command where KVM is usable, starting the emulated host if needed");
+  exec->footer("snapfaas host exec [--share DIR]... [--emulated] -- COMMAND [ARGUMENT]...");
+  exec->add_option("--share", options->shares, "Another folder to be live and writable in the emulated host")
+      ->take_all()
+      ->allow_extra_args(false)
+      ->check(CLI::ExistingDirectory);
+  exec->add_flag("--emulated", options->emulated, "Use the emulated host even where KVM is usable");
+  exec->add_option("command", options->command, "The command and its arguments, after --")->required();
+  exec->positionals_at_end();
+  exec->callback(callback([options](const Context& made) {
+    const Where where = options->emulated ? Where::kEmulatedHost : Where::kAnywhere;
+    return Exec(made, options->command, options->shares, where);
+  }));
+
+  group->add_subcommand("start", "Start the emulated host; it runs until 'host stop'")->callback(callback(Start));
+  group->add_subcommand("stop", "Power the emulated host off")->callback(callback(Stop));
+
+  auto json = std::make_shared<bool>(false);
+  auto* status = group->add_subcommand("status", "Say whether the emulated host is running; exit code 1 if not");
+  status->add_flag("--json", *json, "Print JSON");
+  status->callback(
+      callback([json](const Context& made) { return ShowStatus(made, *json ? Output::kJson : Output::kText); }));
+}
+
+Result<int> RunInEmulatedHost(const Context& context, std::vector<std::string> argv,
+                              const std::vector<std::filesystem::path>& shares) {
+  std::error_code failure;
+  std::filesystem::create_directories(context.data_dir, failure);
+  if (failure) return FailErrno(failure.value(), "making the data folder {}", context.data_dir.string());
+  std::vector<std::filesystem::path> folders{context.data_dir, context.bin_dir, context.share_dir};
+  folders.insert(folders.end(), shares.begin(), shares.end());
+  return host::ExecInEmulatedHost(HostOf(context), ImagesOf(context), std::move(argv), folders, TellProgress);
+}
+
+}  // namespace snapfaas::cli
