@@ -1,0 +1,242 @@
+#include "snapshot/memory_image.h"
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <csignal>
+
+#include "snapshot/test_support.h"
+
+namespace snapfaas::snapshot {
+namespace {
+
+constexpr uint64_t kSize = 4_MiB;
+
+uint64_t StoredBytesOf(int fd) {
+  struct stat info {};
+  EXPECT_EQ(::fstat(fd, &info), 0);
+  return static_cast<uint64_t>(info.st_blocks) * 512;
+}
+
+void Poke(int fd, uint64_t at, uint8_t value) {
+  ASSERT_TRUE(WriteAt(fd, at, std::vector<uint8_t>{value}, "a poked file"));
+}
+
+// A VM's memory with pages 1, 2 and 5 in use, and its image.
+class MemoryImage : public testing::Test {
+ protected:
+  MemoryImage() : memory_(MakeMemory(kSize)), file_(MakeMemoryFile()) {
+    FillPage(memory_, 1, 0x11);
+    FillPage(memory_, 2, 0x22);
+    EXPECT_TRUE(memory_.WriteObject(GuestAddress(6 * kPageSize - 1), uint8_t{0x55}));
+    auto map = WriteMemoryImage(file_.get(), memory_);
+    EXPECT_TRUE(map) << map.error().Message();
+    map_ = std::move(*map);
+  }
+
+  void ExpectCorrupt(const Status& status) {
+    ASSERT_FALSE(status);
+    EXPECT_EQ(status.error().code, ErrorCode::kCorrupt);
+  }
+
+  GuestMemory memory_;
+  UniqueFd file_;
+  MemoryMap map_;
+};
+
+TEST_F(MemoryImage, NamesThePagesInUse) {
+  ASSERT_EQ(map_.runs.size(), 2U);
+  EXPECT_EQ(map_.runs[0].first_page, 1U);
+  EXPECT_EQ(map_.runs[0].pages, 2U);
+  EXPECT_EQ(map_.runs[1].first_page, 5U);
+  EXPECT_EQ(map_.runs[1].pages, 1U);
+  EXPECT_EQ(map_.StoredBytes(), 3 * kPageSize);
+}
+
+TEST_F(MemoryImage, IsAsLongAsTheMemoryAndAsLargeAsItsPages) {
+  EXPECT_EQ(SizeOf(file_.get(), "image").value(), kSize);
+  EXPECT_EQ(StoredBytesOf(file_.get()), 3 * kPageSize);
+}
+
+TEST_F(MemoryImage, PagesThatWereOnlyReadOrZeroedTakeNoSpace) {
+  FillPage(memory_, 7, 0x77);
+  FillPage(memory_, 7, 0);
+  EXPECT_EQ(memory_.ReadObject<uint8_t>(GuestAddress(8 * kPageSize)).value(), 0);
+  const UniqueFd file = MakeMemoryFile();
+  EXPECT_EQ(WriteMemoryImage(file.get(), memory_).value(), map_);
+}
+
+TEST_F(MemoryImage, WritingDoesNotPopulateUntouchedMemory) {
+  std::vector<unsigned char> resident(kSize / kPageSize);
+  ASSERT_EQ(::mincore(memory_.host_base(), kSize, resident.data()), 0);
+  EXPECT_EQ(resident[100] & 1, 0) << "an untouched page was populated";
+}
+
+TEST_F(MemoryImage, LongStretchesAreCutIntoRuns) {
+  for (uint64_t page = 0; page < 600; ++page) FillPage(memory_, page, 1);
+  const UniqueFd file = MakeMemoryFile();
+  const auto map = WriteMemoryImage(file.get(), memory_).value();
+  ASSERT_EQ(map.runs.size(), 3U);
+  EXPECT_EQ(map.runs[0].pages, kMaxRunPages);
+  EXPECT_EQ(map.runs[1].first_page, kMaxRunPages);
+  EXPECT_EQ(map.runs[2].pages, 600 - 2 * kMaxRunPages);
+  EXPECT_TRUE(VerifyMemoryImage(file.get(), map, kSize));
+}
+
+TEST_F(MemoryImage, LastPageIsStored) {
+  FillPage(memory_, kSize / kPageSize - 1, 9);
+  const UniqueFd file = MakeMemoryFile();
+  const auto map = WriteMemoryImage(file.get(), memory_).value();
+  EXPECT_EQ(map.runs.back().first_page, kSize / kPageSize - 1);
+  EXPECT_TRUE(VerifyMemoryImage(file.get(), map, kSize));
+}
+
+TEST_F(MemoryImage, UnusedMemoryIsAnEmptyMap) {
+  const GuestMemory memory = MakeMemory(kSize);
+  const UniqueFd file = MakeMemoryFile();
+  const auto map = WriteMemoryImage(file.get(), memory).value();
+  EXPECT_TRUE(map.runs.empty());
+  EXPECT_TRUE(VerifyMemoryImage(file.get(), map, kSize));
+}
+
+TEST_F(MemoryImage, CopyBringsBackEveryByte) {
+  GuestMemory copy = MakeMemory(kSize);
+  ASSERT_TRUE(CopyMemoryImage(file_.get(), map_, copy));
+  EXPECT_EQ(std::memcmp(copy.host_base(), memory_.host_base(), kSize), 0);
+}
+
+TEST_F(MemoryImage, MappingBringsBackEveryByte) {
+  GuestMemory mapped = MakeMemory(kSize);
+  ASSERT_TRUE(mapped.MapPrivateImage(file_.get()));
+  EXPECT_EQ(std::memcmp(mapped.host_base(), memory_.host_base(), kSize), 0);
+}
+
+TEST_F(MemoryImage, CopyIntoSmallerMemoryIsIncompatible) {
+  GuestMemory small = MakeMemory(4 * kPageSize);
+  EXPECT_EQ(CopyMemoryImage(file_.get(), map_, small).error().code, ErrorCode::kIncompatible);
+}
+
+TEST_F(MemoryImage, CopyOfTruncatedFileIsCorrupt) {
+  ASSERT_TRUE(SetSize(file_.get(), 5 * kPageSize + 1, "image"));
+  GuestMemory copy = MakeMemory(kSize);
+  ExpectCorrupt(CopyMemoryImage(file_.get(), map_, copy));
+}
+
+TEST_F(MemoryImage, IntactFileIsVerified) { EXPECT_TRUE(VerifyMemoryImage(file_.get(), map_, kSize)); }
+
+TEST_F(MemoryImage, FlippedByteIsCorrupt) {
+  for (const uint64_t at : {kPageSize, 2 * kPageSize + 77, 3 * kPageSize - 1, 6 * kPageSize - 1}) {
+    uint8_t byte = 0;
+    ASSERT_TRUE(ReadAt(file_.get(), at, {&byte, 1}, "image"));
+    Poke(file_.get(), at, byte ^ 1);
+    ExpectCorrupt(VerifyMemoryImage(file_.get(), map_, kSize));
+    ExpectCorrupt(CopyVerified(file_.get(), MakeMemoryFile().get(), map_, kSize));
+    Poke(file_.get(), at, byte);
+  }
+}
+
+TEST_F(MemoryImage, TruncatedOrLongerFileIsCorrupt) {
+  for (const uint64_t size : {uint64_t{0}, kSize - 1, kSize + 1}) {
+    const UniqueFd file = MakeMemoryFile();
+    const auto map = WriteMemoryImage(file.get(), memory_).value();
+    ASSERT_TRUE(SetSize(file.get(), size, "image"));
+    ExpectCorrupt(VerifyMemoryImage(file.get(), map, kSize));
+    ExpectCorrupt(CopyVerified(file.get(), MakeMemoryFile().get(), map, kSize));
+  }
+}
+
+TEST_F(MemoryImage, HoleFilledWithDataIsCorrupt) {
+  for (const uint64_t at : {uint64_t{0}, 3 * kPageSize, 6 * kPageSize, kSize - 1}) {
+    const UniqueFd file = MakeMemoryFile();
+    const auto map = WriteMemoryImage(file.get(), memory_).value();
+    Poke(file.get(), at, 1);
+    ExpectCorrupt(VerifyMemoryImage(file.get(), map, kSize));
+    ExpectCorrupt(CopyVerified(file.get(), MakeMemoryFile().get(), map, kSize));
+  }
+}
+
+TEST_F(MemoryImage, HoleFilledWithZeroesIsTheSameSnapshot) {
+  Poke(file_.get(), 3 * kPageSize, 0);
+  EXPECT_TRUE(VerifyMemoryImage(file_.get(), map_, kSize));
+}
+
+TEST_F(MemoryImage, RunMissingFromTheMapIsCorrupt) {
+  map_.runs.pop_back();
+  ExpectCorrupt(VerifyMemoryImage(file_.get(), map_, kSize));
+}
+
+TEST_F(MemoryImage, MapBeyondTheFileIsCorrupt) {
+  map_.runs.push_back({static_cast<uint32_t>(kSize / kPageSize), 1, 0});
+  ExpectCorrupt(VerifyMemoryImage(file_.get(), map_, kSize));
+}
+
+TEST_F(MemoryImage, VerifiedCopyIsSparseAndTheSame) {
+  const UniqueFd copy = MakeMemoryFile();
+  ASSERT_TRUE(CopyVerified(file_.get(), copy.get(), map_, kSize));
+  EXPECT_TRUE(VerifyMemoryImage(copy.get(), map_, kSize));
+  EXPECT_EQ(StoredBytesOf(copy.get()), 3 * kPageSize);
+}
+
+TEST_F(MemoryImage, IsSparseOnDiskToo) {
+  const TempFolder folder;
+  const UniqueFd file(::open((folder.path() + "/memory").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+  const auto map = WriteMemoryImage(file.get(), memory_);
+  ASSERT_TRUE(map);
+  EXPECT_LT(StoredBytesOf(file.get()), kSize / 2);
+  EXPECT_TRUE(VerifyMemoryImage(file.get(), *map, kSize));
+}
+
+TEST_F(MemoryImage, LargestVmIsWrittenWithoutReadingAllOfIt) {
+  GuestMemory memory = MakeMemory(3072_MiB);
+  FillPage(memory, 0, 1);
+  FillPage(memory, 3072_MiB / kPageSize - 1, 1);
+  rusage before{};
+  rusage after{};
+  ASSERT_EQ(::getrusage(RUSAGE_SELF, &before), 0);
+  const UniqueFd file = MakeMemoryFile();
+  const auto map = WriteMemoryImage(file.get(), memory);
+  ASSERT_EQ(::getrusage(RUSAGE_SELF, &after), 0);
+  ASSERT_TRUE(map);
+  EXPECT_EQ(map->StoredBytes(), 2 * kPageSize);
+  // One fault for each of 786432 pages is what must not happen.
+  EXPECT_LT(after.ru_minflt - before.ru_minflt, 5000);
+}
+
+TEST_F(MemoryImage, FileSizeLimitIsOneClearError) {
+  rlimit old{};
+  ASSERT_EQ(::getrlimit(RLIMIT_FSIZE, &old), 0);
+  const auto old_handler = std::signal(SIGXFSZ, SIG_IGN);
+  const rlimit small{kPageSize, old.rlim_max};
+  ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &small), 0);
+  const TempFolder folder;
+  const UniqueFd file(::open((folder.path() + "/memory").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+  const auto map = WriteMemoryImage(file.get(), memory_);
+  ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &old), 0);
+  std::signal(SIGXFSZ, old_handler);
+  ASSERT_FALSE(map);
+  EXPECT_EQ(map.error().os_errno, EFBIG);
+  EXPECT_NE(map.error().context.find("does not fit; free disk space"), std::string::npos);
+}
+
+TEST_F(MemoryImage, FullDiskIsOneClearError) {
+  const TempFolder folder;
+  if (::mount("none", folder.path().c_str(), "tmpfs", 0, "size=64k") != 0) {
+    GTEST_SKIP() << "mounting a small file system is not permitted here (run as root)";
+  }
+  for (uint64_t page = 0; page < 600; ++page) FillPage(memory_, page, 1);
+  UniqueFd file(::open((folder.path() + "/memory").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+  const auto map = WriteMemoryImage(file.get(), memory_);
+  file.Reset();
+  EXPECT_EQ(::umount(folder.path().c_str()), 0);
+  ASSERT_FALSE(map);
+  EXPECT_EQ(map.error().code, ErrorCode::kResourceExhausted);
+  EXPECT_NE(map.error().Message().find("free disk space and try again: No space left"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace snapfaas::snapshot

@@ -1,0 +1,80 @@
+// What the tests of snapshots share: a small VM's memory and state, and a folder that goes with the test.
+#pragma once
+
+#include <gtest/gtest.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+
+#include <filesystem>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/unique_fd.h"
+#include "base/units.h"
+#include "memory/guest_memory.h"
+#include "snapshot/format.h"
+#include "snapshot/hash.h"
+#include "snapshot/io.h"
+#include "snapshot/manifest.h"
+#include "snapshot/memory_image.h"
+
+namespace snapfaas::snapshot {
+
+class TempFolder {
+ public:
+  TempFolder() {
+    std::string pattern = testing::TempDir() + "/snapshot_XXXXXX";
+    path_ = ::mkdtemp(pattern.data());
+  }
+  TempFolder(const TempFolder&) = delete;
+  TempFolder& operator=(const TempFolder&) = delete;
+  ~TempFolder() { std::filesystem::remove_all(path_); }
+
+  const std::string& path() const { return path_; }
+
+ private:
+  std::string path_;
+};
+
+inline UniqueFd MakeMemoryFile() { return UniqueFd(::memfd_create("test", MFD_CLOEXEC)); }
+
+inline GuestMemory MakeMemory(uint64_t size) { return std::move(GuestMemory::Create(size).value()); }
+
+inline void FillPage(GuestMemory& memory, uint64_t page, uint8_t value) {
+  const std::vector<uint8_t> bytes(kPageSize, value);
+  ASSERT_TRUE(memory.Write(GuestAddress(page * kPageSize), bytes));
+}
+
+inline CpuFingerprint SomeCpu() {
+  return CpuFingerprint{{'A', 'u', 't', 'h', 'e', 'n', 't', 'i', 'c', 'A', 'M', 'D'}, 25, 1, 2, 832, 0x1234};
+}
+
+inline Expectation SomeMachine() { return Expectation{1_MiB, 1, SomeCpu(), 0x5678}; }
+
+inline StateFile SomeState() {
+  StateFile state;
+  state.machine = SomeMachine();
+  state.memory.runs = {{0, 1, 11}, {1, 2, 12}, {200, 56, 13}};
+  state.sections = {{kFirstVmmSection, {1, 2, 3}}, {kFirstVmmSection + 7, {}}, {kFirstVmmSection + 1, {4}}};
+  return state;
+}
+
+inline SnapshotSources SomeSources() {
+  return SnapshotSources{IdentityHash("kernel"), IdentityHash("initramfs"), IdentityHash("runtimefs")};
+}
+
+// Fills the two files as a VMM would: a VM of 1 MiB and one vCPU whose pages 3 and 9 hold `value`.
+inline void TakeSnapshot(int state_fd, int memory_fd, uint8_t value) {
+  GuestMemory memory = MakeMemory(1_MiB);
+  FillPage(memory, 3, value);
+  FillPage(memory, 9, value);
+  auto map = WriteMemoryImage(memory_fd, memory);
+  ASSERT_TRUE(map) << map.error().Message();
+  StateFile state = SomeState();
+  state.memory = *map;
+  const auto bytes = EncodeState(state).value();
+  ASSERT_TRUE(WriteAt(state_fd, 0, bytes, "state"));
+}
+
+}  // namespace snapfaas::snapshot
