@@ -339,15 +339,16 @@ void MmioTransport::WriteQueueRegister(uint64_t offset, uint32_t value) {
 }
 
 void MmioTransport::SetQueueReady(size_t index, uint32_t value) {
-  QueueState& wanted = state_.queues[index];
+  QueueState& queue = state_.queues[index];
   queues_[index].reset();
-  wanted.ready = false;
-  if (value != 1) return;
-  auto made = Queue::Create(memory_, wanted, device_.queue_max_sizes()[index]);
-  // A queue that cannot be stays not ready: the driver reads that back (4.2.3.2).
-  if (!made) return;
-  wanted.ready = true;
-  queues_[index] = std::move(*made);
+  queue.ready = value == 1;
+  if (!queue.ready) return;
+  auto made = Queue::Create(memory_, queue, device_.queue_max_sizes()[index]);
+  if (made) {
+    queues_[index] = std::move(*made);
+  } else {
+    queue.ready = false;  // a queue that cannot be stays not ready, which the driver can read back
+  }
 }
 
 void MmioTransport::ResetDevice() {
