@@ -10,6 +10,7 @@
 
 #include "host/exec_server.h"
 #include "host/machine_setup.h"
+#include "host/resident_files.h"
 
 namespace {
 
@@ -38,7 +39,8 @@ Status Serve() {
   // From here on only emergencies go to the console, whose log is a file that nobody empties. dmesg has the rest.
   constexpr int kSetConsoleLevel = 8;
   ::klogctl(kSetConsoleLevel, nullptr, 1);
-  return snapfaas::host::ServeExecForever(*listener, *token, {snapfaas::host::ShareFolder, AskForPowerOff});
+  return snapfaas::host::ServeExecForever(*listener, *token,
+                                          {snapfaas::host::ShareFolder, snapfaas::host::KeepResident, AskForPowerOff});
 }
 
 // Reaps every process that has ended; returns whether the server was among them.

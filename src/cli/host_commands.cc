@@ -12,6 +12,8 @@
 #include "cli/host_image.h"
 #include "host/emulated_host.h"
 #include "host/kvm_probe.h"
+#include "images/kernel.h"
+#include "images/runtime_store.h"
 
 namespace snapfaas::cli {
 namespace {
@@ -96,6 +98,20 @@ Result<int> Exec(const Context& context, std::vector<std::string> argv, const st
   return RunInEmulatedHost(context, std::move(argv), folders);
 }
 
+// What every microVM in the emulated host reads again: through the shared folders a program of 5 MB takes 0.3 s to
+// start, from memory 0.02 s.
+std::vector<std::filesystem::path> ResidentFiles(const Context& context) {
+  std::vector<std::filesystem::path> files{context.bin_dir / "snapfaas", context.bin_dir / "snapfaas-vmm"};
+  if (const auto kernel = images::FindKernel(context.data_dir, images::KernelFlavor::kGuest); kernel) {
+    files.push_back(kernel->vmlinuz);
+  }
+  std::error_code ignored;
+  for (const auto& runtime : std::filesystem::directory_iterator(context.data_dir / "runtimes", ignored)) {
+    for (const char* name : {images::kRootfsFile, images::kInitramfsFile}) files.push_back(runtime.path() / name);
+  }
+  return files;
+}
+
 // Runs an action of a subcommand and keeps its exit code.
 using Action = std::function<Result<int>(const Context&)>;
 std::function<void()> Keeping(std::function<Result<Context>()> context, int& exit_code, Action action) {
@@ -148,9 +164,9 @@ Result<int> RunInEmulatedHost(const Context& context, std::vector<std::string> a
   std::error_code failure;
   std::filesystem::create_directories(context.data_dir, failure);
   if (failure) return FailErrno(failure.value(), "making the data folder {}", context.data_dir.string());
-  std::vector<std::filesystem::path> folders{context.data_dir, context.bin_dir, context.share_dir};
-  folders.insert(folders.end(), shares.begin(), shares.end());
-  return host::ExecInEmulatedHost(HostOf(context), ImagesOf(context), std::move(argv), folders, TellProgress);
+  host::SharedPaths shared{shares, ResidentFiles(context)};
+  shared.folders.insert(shared.folders.end(), {context.data_dir, context.bin_dir, context.share_dir});
+  return host::ExecInEmulatedHost(HostOf(context), ImagesOf(context), std::move(argv), shared, TellProgress);
 }
 
 }  // namespace snapfaas::cli

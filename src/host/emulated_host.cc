@@ -268,7 +268,7 @@ Result<int> EmulatedHost::Exec(const ExecRequest& request) const {
   return exit_code;
 }
 
-Result<ExecRequest> MakeExecRequest(std::vector<std::string> argv, const std::vector<fs::path>& shares) {
+Result<ExecRequest> MakeExecRequest(std::vector<std::string> argv, const SharedPaths& shared) {
   std::error_code failure;
   const auto cwd = fs::current_path(failure);
   if (failure) return FailErrno(failure.value(), "finding the current folder");
@@ -276,21 +276,23 @@ Result<ExecRequest> MakeExecRequest(std::vector<std::string> argv, const std::ve
   request.argv = std::move(argv);
   request.cwd = cwd.string();
   request.environment = ForwardedEnvironment();
-  for (const auto& folder : {std::vector<fs::path>{cwd}, shares}) {
-    for (const auto& path : folder) {
-      std::error_code ignored;
-      if (path.is_absolute() && !IsSystemFolder(path) && fs::is_directory(path, ignored)) {
-        request.shares.push_back(path.lexically_normal().string());
-      }
+  auto folders = shared.folders;
+  folders.push_back(cwd);
+  for (const auto& path : folders) {
+    std::error_code ignored;
+    if (path.is_absolute() && !IsSystemFolder(path) && fs::is_directory(path, ignored)) {
+      request.shares.push_back(path.lexically_normal().string());
     }
+  }
+  for (const auto& path : shared.resident) {
+    if (path.is_absolute() && !IsSystemFolder(path)) request.resident.push_back(path.lexically_normal().string());
   }
   return request;
 }
 
 Result<int> ExecInEmulatedHost(const EmulatedHost& host, const std::function<Result<HostImages>()>& images,
-                               std::vector<std::string> argv, const std::vector<fs::path>& shares,
-                               const Progress& progress) {
-  auto request = MakeExecRequest(std::move(argv), shares);
+                               std::vector<std::string> argv, const SharedPaths& shared, const Progress& progress) {
+  auto request = MakeExecRequest(std::move(argv), shared);
   if (!request) return Forward(request.error());
   if (const auto started = host.Start(images, progress); !started) return Forward(started.error());
   return host.Exec(*request);

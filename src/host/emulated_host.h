@@ -77,13 +77,18 @@ class EmulatedHost {
   std::filesystem::path state_dir_;
 };
 
+// Files of this machine, seen from the emulated host.
+struct SharedPaths {
+  std::vector<std::filesystem::path> folders;   // live and writable
+  std::vector<std::filesystem::path> resident;  // files, kept in its memory while they do not change
+};
+
 // A request for `argv` with this process's current folder and environment (less what has no meaning inside), the
-// current folder and `shares` being shared. Folders of the system and relative paths are left out of the shares.
-Result<ExecRequest> MakeExecRequest(std::vector<std::string> argv, const std::vector<std::filesystem::path>& shares);
+// current folder and `shared` being shared. Folders of the system and relative paths are left out.
+Result<ExecRequest> MakeExecRequest(std::vector<std::string> argv, const SharedPaths& shared);
 
 // MakeExecRequest and EmulatedHost::Exec in one, starting the emulated host where it is not running.
 Result<int> ExecInEmulatedHost(const EmulatedHost& host, const std::function<Result<HostImages>()>& images,
-                               std::vector<std::string> argv, const std::vector<std::filesystem::path>& shares,
-                               const Progress& progress);
+                               std::vector<std::string> argv, const SharedPaths& shared, const Progress& progress);
 
 }  // namespace snapfaas::host

@@ -120,6 +120,7 @@ std::vector<uint8_t> EncodeExecRequest(const ExecRequest& request) {
   writer.PutString(request.cwd);
   PutStrings(writer, request.environment);
   PutStrings(writer, request.shares);
+  PutStrings(writer, request.resident);
   return writer.Take();
 }
 
@@ -130,14 +131,17 @@ Result<ExecRequest> DecodeExecRequest(std::span<const uint8_t> bytes) {
   request.cwd = reader.GetString(kMaxExecPayload);
   request.environment = GetStrings(reader);
   request.shares = GetStrings(reader);
+  request.resident = GetStrings(reader);
   if (auto status = reader.Finish("the exec request"); !status) return Forward(status.error());
   if (request.argv.empty()) return Fail(ErrorCode::kInvalidArgument, "the exec request names no command");
   const auto is_relative = [](const std::string& path) { return !path.starts_with('/'); };
   if (is_relative(request.cwd)) {
     return Fail(ErrorCode::kInvalidArgument, "the exec request's folder '{}' is not absolute", request.cwd);
   }
-  if (std::any_of(request.shares.begin(), request.shares.end(), is_relative)) {
-    return Fail(ErrorCode::kInvalidArgument, "the exec request shares a folder by a relative path");
+  for (const auto* paths : {&request.shares, &request.resident}) {
+    if (std::any_of(paths->begin(), paths->end(), is_relative)) {
+      return Fail(ErrorCode::kInvalidArgument, "the exec request shares a relative path");
+    }
   }
   return request;
 }

@@ -93,6 +93,9 @@ struct ExecRequest {
   std::string cwd;                       // absolute
   std::vector<std::string> environment;  // NAME=value
   std::vector<std::string> shares;       // absolute folders of the machine that must be visible, live and writable
+  // Absolute files of the machine, below a share, that are read often: kept in the emulated host's memory while they
+  // do not change. Missing ones are passed over.
+  std::vector<std::string> resident;
 };
 
 std::vector<uint8_t> EncodeExecRequest(const ExecRequest& request);

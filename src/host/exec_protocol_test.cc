@@ -8,7 +8,9 @@
 namespace snapfaas::host {
 namespace {
 
-ExecRequest SomeRequest() { return {{"echo", "a b", ""}, "/work", {"PATH=/bin", "EMPTY="}, {"/data"}}; }
+ExecRequest SomeRequest() {
+  return {{"echo", "a b", ""}, "/work", {"PATH=/bin", "EMPTY="}, {"/data"}, {"/data/program"}};
+}
 
 TEST(Greeting, IsAcceptedWithItsToken) {
   const auto token = NewToken();
@@ -98,6 +100,7 @@ TEST(ExecRequest, SurvivesTheWire) {
   EXPECT_EQ(decoded->cwd, "/work");
   EXPECT_THAT(decoded->environment, testing::ElementsAre("PATH=/bin", "EMPTY="));
   EXPECT_THAT(decoded->shares, testing::ElementsAre("/data"));
+  EXPECT_THAT(decoded->resident, testing::ElementsAre("/data/program"));
 }
 
 TEST(ExecRequest, TruncatedAnywhereIsAnError) {
@@ -128,6 +131,12 @@ TEST(ExecRequest, RelativeFolderIsAnError) {
 TEST(ExecRequest, RelativeShareIsAnError) {
   auto request = SomeRequest();
   request.shares = {"../data"};
+  EXPECT_EQ(DecodeExecRequest(EncodeExecRequest(request)).error().code, ErrorCode::kInvalidArgument);
+}
+
+TEST(ExecRequest, RelativeResidentFileIsAnError) {
+  auto request = SomeRequest();
+  request.resident = {"program"};
   EXPECT_EQ(DecodeExecRequest(EncodeExecRequest(request)).error().code, ErrorCode::kInvalidArgument);
 }
 

@@ -160,6 +160,9 @@ Status ServeExec(FrameStream& stream, std::span<const uint8_t> payload, const Se
   for (const auto& folder : request->shares) {
     if (auto status = hooks.share(folder); !status) return Refuse(stream, status.error());
   }
+  for (const auto& file : request->resident) {
+    if (auto status = hooks.keep_resident(file); !status) return Refuse(stream, status.error());
+  }
   auto command = RemoteCommand::Start(*request);
   if (!command) return Refuse(stream, command.error());
   if (auto status = CommandRelay(stream, *command).Run(); !status) {

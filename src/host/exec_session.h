@@ -12,6 +12,8 @@ namespace snapfaas::host {
 struct SessionHooks {
   // Makes a folder of the machine visible, before a command that names it as a share.
   std::function<Status(const std::string& folder)> share;
+  // Brings the copy in memory of a file of the machine up to date, after its folder was shared.
+  std::function<Status(const std::string& file)> keep_resident;
   std::function<void()> power_off;
 };
 

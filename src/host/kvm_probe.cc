@@ -30,7 +30,7 @@ constexpr std::array<uint8_t, 11> kLoop{0x66, 0xb9, 0x20, 0xa1, 0x07, 0x00, 0x66
 
 // CPU time, since a loaded machine must not look like one that interprets. The emulated host, where a program may be
 // held up by its own host, is known to be usable: there the limit is only for a KVM that hangs.
-constexpr int64_t kLoopLimitNs = 250'000'000;
+constexpr int64_t kLoopLimitNs = 100'000'000;
 constexpr int64_t kLoopLimitEmulatedNs = 5'000'000'000;
 constexpr int64_t kWallLimitNs = 20'000'000'000;
 constexpr int kPollMs = 5;

@@ -32,7 +32,7 @@ struct KvmProbe {
   std::string detail;           // what exactly failed; empty when usable
 };
 
-// Takes a few milliseconds where KVM is usable, and is stopped after about 250 ms where it is not. Runs the guest in a
+// Takes a few milliseconds where KVM is usable, and is stopped after about 100 ms where it is not. Runs the guest in a
 // child process, which is killed when it takes too long.
 KvmProbe ProbeKvm(const std::filesystem::path& device = "/dev/kvm");
 

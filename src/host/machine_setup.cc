@@ -30,7 +30,6 @@ namespace fs = std::filesystem;
 
 constexpr const char* kModuleList = "/modules.list";
 constexpr const char* kNewRoot = "/newroot";
-constexpr const char* kLiveRoot = "/run/snapfaas-live";
 constexpr const char* kShareLock = "/run/snapfaas-share.lock";
 
 // The machine's root changes rarely, and what does change is shared by ShareFolder: it may be cached without asking.

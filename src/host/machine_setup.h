@@ -22,6 +22,9 @@ Status SetUpMachine();
 // What QEMU was given for this run. REQUIRES: after SetUpMachine.
 Result<Token> ReadMachineToken();
 
+// Where the live export is mounted, inside: the machine's /a/b is <kLiveRoot>/a/b.
+inline constexpr const char* kLiveRoot = "/run/snapfaas-live";
+
 // Whether a folder is one of those that the emulated host has for itself (/, /tmp, /proc and such) or that belong to
 // the system and are seen through the overlay (/usr, /etc and such).
 bool IsSystemFolder(const std::filesystem::path& folder);
