@@ -89,6 +89,7 @@ void LoadFunction(Bootstrap& bootstrap, const IdentitySource& identity, const Do
   doorbell.Ring(wire::Doorbell::kAgentUp);
   if (!doorbell.mapped()) Say("cannot map the doorbell page through /dev/mem: the host will not hear from this VM");
   const IdentitySource identity;
+  MapFilesSparsely();
   Bootstrap bootstrap(OpenRequestPort(), OpenLogPort());
   WaitUntilReady(bootstrap);
   WaitForOpenRc();

@@ -8,6 +8,10 @@ namespace snapfaas::guest {
 // Waits (bounded) until OpenRC's own programs are gone, so that none of them is in the snapshot.
 void WaitForOpenRc();
 
+// Has a page fault in a file map that page alone, not the fifteen around it: what a program never uses is then not
+// mapped, and can be dropped before the snapshot. ShrinkMemory() sets it back.
+void MapFilesSparsely();
+
 // Drops caches that can be read again. Where the kernel's command line has "snapfaas.scrub", also fills the free
 // memory with zeroes, which take no space in a snapshot.
 void ShrinkMemory();

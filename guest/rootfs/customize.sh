@@ -10,6 +10,8 @@ mkdir -p "$root/etc/runlevels/sysinit" "$root/etc/runlevels/boot" "$root/etc/run
 install -m 0755 "$root/usr/lib/snapfaas/openrc/snapfaas" "$root/etc/init.d/snapfaas"
 ln -s /etc/init.d/snapfaas "$root/etc/runlevels/default/snapfaas"
 install -m 0644 "$root/usr/lib/snapfaas/openrc/rc.conf" "$root/etc/rc.conf"
+install -m 0755 "$root/usr/lib/snapfaas/openrc/init.sh" "$root/usr/lib/snapfaas/openrc/init-early.sh" \
+	"$root/usr/lib/rc/sh/"
 rm -rf "$root/usr/lib/snapfaas/openrc"
 
 # The function's folder, under its two names.
@@ -34,13 +36,10 @@ rm -rf "$root/usr/share/doc" "$root/usr/share/man" "$root/usr/share/info" "$root
 	"$root/usr/share/perl" "$root/usr/share/perl5" "$root/usr/lib/x86_64-linux-gnu/perl" \
 	"$root"/usr/lib/x86_64-linux-gnu/libperl.so.* "$root/boot" "$root/media"
 
-# Without compiled modules every interpreter start would compile them anew, into a file system that takes no writes.
-if [ -x "$root/usr/bin/python3" ]; then
-	stdlib=$(echo "$root"/usr/lib/python3.*/)
-	if ! ls "$stdlib"__pycache__/argparse.*.pyc >/dev/null 2>&1; then
-		echo "the packages of python3 brought no compiled modules" >&2
-		exit 1
-	fi
+# What the language itself has to do inside the new root.
+if [ -f "$root/usr/lib/snapfaas/image.sh" ]; then
+	chroot "$root" /bin/sh /usr/lib/snapfaas/image.sh
+	rm "$root/usr/lib/snapfaas/image.sh"
 fi
 
 # Backups that package scripts leave, and what belongs to the machine that built the image. /dev, /proc, /run, /sys and

@@ -4,17 +4,18 @@ Started once, before the snapshot; everything up to the line "ready" is in the s
 every restored VM while a caller waits, so it touches little memory and reads as few files as it can.
 """
 
+# Some of these are here for the functions' sake: what most functions import is in the snapshot already. Each costs
+# memory in it, so dataclasses, pathlib, decimal and tempfile (half a megabyte and more each) are left to whoever needs
+# them.
 import base64
 import collections
 import contextlib
-import dataclasses
+import copy
 import datetime
-import decimal
 import enum
 import functools
 import gc
 import hashlib
-import hmac
 import importlib
 import importlib.machinery
 import importlib.util
@@ -26,13 +27,10 @@ import logging
 import math
 import operator
 import os
-import pathlib
 import random
 import re
 import string
 import sys
-import tempfile
-import textwrap
 import threading
 import time
 import traceback
@@ -46,6 +44,8 @@ CONTROL_IN_FD = 4
 CONTROL_OUT_FD = 5
 
 TASK_ROOT = "/srv"
+# The name that tracebacks know this file by; it runs compiled.
+OWN_FILE = (lambda: None).__code__.co_filename
 # src/wire/frame.h: kMaxFrameBytes; AWS Lambda's limit for a response.
 MAX_FRAME_BYTES = 6_291_556 + 64 * 1024
 MAX_RESPONSE_BYTES = 6_291_556
@@ -152,7 +152,7 @@ def make_report(error_type, message, stack=(), request_id=None):
 def own_frames(error):
     """The stack of the function alone: without the frames of this file and of the import machinery."""
     frames = traceback.extract_tb(error.__traceback__)
-    return [frame for frame in frames if frame.filename != __file__ and not frame.filename.startswith("<frozen")]
+    return [frame for frame in frames if frame.filename != OWN_FILE and not frame.filename.startswith("<frozen")]
 
 
 def report_exception(error, error_type=None, request_id=None):
@@ -275,8 +275,6 @@ def serve(channel, respond):
 
 def reseed(seed_hex):
     random.seed(int(seed_hex, 16))
-    # Made from the generator's state before the snapshot, if anything has used it.
-    tempfile._name_sequence = None
 
 
 def warm_up():
@@ -303,8 +301,7 @@ def set_up_modules():
     sys.path.append(os.path.join(TASK_ROOT, "package"))
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(line_buffering=True, errors="backslashreplace")
-    # Multi-gigabyte hash tables would not share pages anyway; small objects made before the snapshot do, as long as
-    # the collector does not write to them.
+    # The collector writes to every object it looks at; those that are in the snapshot it need not look at again.
     gc.collect()
     gc.freeze()
 
