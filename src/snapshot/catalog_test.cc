@@ -310,6 +310,7 @@ TEST_F(CatalogFaults, FullDiskAnywhereKeepsTheOldAndLeavesNothing) {
         ASSERT_TRUE(found) << found.error().Message();
         const int value = ValueOf(*found);
         EXPECT_TRUE(value == 2 || (!succeeded && value == 1));
+        EXPECT_EQ(catalog.List()->size(), 1U) << "the old snapshot was not put back";
         // What failed to be removed, the next to open the catalogue removes.
         ASSERT_TRUE(Catalog::Open(faulty, catalog.root()));
         EXPECT_EQ(faulty.List(catalog.root()).value(), std::vector<std::string>{"python3-1mib-1vcpu"});
