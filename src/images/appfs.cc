@@ -1,5 +1,7 @@
 #include "images/appfs.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 
 #include "images/erofs.h"

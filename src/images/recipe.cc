@@ -1,5 +1,7 @@
 #include "images/recipe.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 
 #include "images/files.h"

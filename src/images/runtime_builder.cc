@@ -3,6 +3,8 @@
 #include <unistd.h>
 #include <xxhash.h>
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <ctime>
 
