@@ -8,8 +8,10 @@
 #include <system_error>
 #include <vector>
 
+#include "host/bzimage.h"
 #include "images/initramfs.h"
 #include "images/kernel.h"
+#include "images/process.h"
 
 namespace snapfaas::cli {
 namespace {
@@ -33,11 +35,11 @@ Result<std::string> ReadProgram(const fs::path& path) {
   return content;
 }
 
-void RemoveOthers(const fs::path& kept) {
+void RemoveOthers(const fs::path& kept, std::string_view prefix) {
   std::error_code ignored;
   for (const auto& entry : fs::directory_iterator(kept.parent_path(), ignored)) {
     const std::string name = entry.path().filename().string();
-    if (name.starts_with("initramfs-") && entry.path() != kept) fs::remove(entry.path(), ignored);
+    if (name.starts_with(prefix) && entry.path() != kept) fs::remove(entry.path(), ignored);
   }
 }
 
@@ -54,27 +56,56 @@ Status Publish(const fs::path& path, const std::string& content) {
   return {};
 }
 
+// The kernel as ELF, which QEMU starts at its PVH entry: unpacking itself is most of what a compressed kernel does
+// while the emulated host boots. Kept as <data>/host/vmlinux-<kernel>.
+Result<fs::path> UnpackKernel(const images::KernelFiles& kernel, const fs::path& folder) {
+  const fs::path unpacked = folder / ("vmlinux-" + kernel.dir.filename().string());
+  std::error_code ignored;
+  if (fs::exists(unpacked, ignored)) return unpacked;
+  const auto image = ReadProgram(kernel.vmlinuz);
+  if (!image) return Forward(image.error());
+  const auto payload = host::BzImagePayload(*image);
+  if (!payload) return Forward(payload.error());
+  const fs::path temporary = folder / "kernel.new";
+  const fs::path compressed = temporary.string() + ".xz";
+  if (auto status = Publish(compressed, std::string(*payload)); !status) return Forward(status.error());
+  // The size of the kernel follows the xz stream.
+  const auto run = images::RunProgram({"xz", "--decompress", "--force", "--single-stream", compressed.string()});
+  fs::remove(compressed, ignored);
+  if (!run) return Forward(run.error());
+  std::error_code failure;
+  fs::rename(temporary, unpacked, failure);
+  if (failure) return FailErrno(failure.value(), "making {}", unpacked.string());
+  RemoveOthers(unpacked, "vmlinux-");
+  return unpacked;
+}
+
+Result<fs::path> MakeInitramfs(const images::KernelFiles& kernel, const fs::path& program, const fs::path& folder) {
+  const auto content = ReadProgram(program);
+  if (!content) return Forward(content.error());
+  const fs::path initramfs = folder / fmt::format("initramfs-{}-{:016x}.cpio", kernel.dir.filename().string(),
+                                                  std::hash<std::string>()(*content));
+  std::error_code ignored;
+  if (fs::exists(initramfs, ignored)) return initramfs;
+  const auto archive = images::BuildInitramfs(program, kernel.modules_dir, Modules());
+  if (!archive) return Forward(archive.error(), "the emulated host's initramfs");
+  if (auto status = Publish(initramfs, *archive); !status) return Forward(status.error());
+  RemoveOthers(initramfs, "initramfs-");
+  return initramfs;
+}
+
 }  // namespace
 
 Result<host::HostImages> PrepareHostImages(const Context& context, const host::Progress& progress) {
   auto kernel = images::FindKernel(context.data_dir, images::KernelFlavor::kHost);
   if (!kernel) kernel = images::FetchKernel(context.data_dir, images::KernelFlavor::kHost, progress);
   if (!kernel) return Forward(kernel.error(), "the emulated host's kernel");
-  const fs::path program = context.bin_dir / "snapfaas-hostd";
-  const auto content = ReadProgram(program);
-  if (!content) return Forward(content.error());
-
-  const fs::path initramfs =
-      context.data_dir / "host" /
-      fmt::format("initramfs-{}-{:016x}.cpio", kernel->dir.filename().string(), std::hash<std::string>()(*content));
-  std::error_code ignored;
-  if (!fs::exists(initramfs, ignored)) {
-    const auto archive = images::BuildInitramfs(program, kernel->modules_dir, Modules());
-    if (!archive) return Forward(archive.error(), "the emulated host's initramfs");
-    if (auto status = Publish(initramfs, *archive); !status) return Forward(status.error());
-    RemoveOthers(initramfs);
-  }
-  return host::HostImages{kernel->vmlinuz, initramfs};
+  const fs::path folder = context.data_dir / "host";
+  const auto initramfs = MakeInitramfs(*kernel, context.bin_dir / "snapfaas-hostd", folder);
+  if (!initramfs) return Forward(initramfs.error());
+  const auto unpacked = UnpackKernel(*kernel, folder);
+  // It boots compressed too, some seconds slower.
+  return host::HostImages{unpacked ? *unpacked : kernel->vmlinuz, *initramfs};
 }
 
 }  // namespace snapfaas::cli

@@ -11,7 +11,8 @@
 namespace snapfaas::cli {
 
 // Fetches the kernel where it is not there yet. The initramfs is kept as <data>/host/initramfs-<kernel>-<hash>.cpio;
-// another kernel or another snapfaas-hostd makes a new one, and the old one goes.
+// another kernel or another snapfaas-hostd makes a new one, and the old one goes. <data>/host/vmlinux-<kernel> is the
+// kernel unpacked.
 Result<host::HostImages> PrepareHostImages(const Context& context, const host::Progress& progress);
 
 }  // namespace snapfaas::cli

@@ -30,10 +30,10 @@
 
 namespace snapfaas::host {
 
-// What it boots from; see host_image.h for what the initramfs must hold.
+// What it boots from.
 struct HostImages {
-  std::filesystem::path kernel;     // bzImage of linux-image-amd64
-  std::filesystem::path initramfs;  // newc archive
+  std::filesystem::path kernel;     // of linux-image-amd64: bzImage, or ELF with a PVH entry, which starts sooner
+  std::filesystem::path initramfs;  // newc archive: snapfaas-hostd as /init, and modules in the order of /modules.list
 };
 
 struct HostStatus {
