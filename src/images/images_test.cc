@@ -59,6 +59,7 @@ class ImagesTest : public ::testing::Test {
   void PutRuntime(const std::string& name) {
     const fs::path runtime = fs::path("runtimes") / name;
     Put("kernels/6.1-cloud-amd64_6.1-1/vmlinuz", "kernel");
+    Put("kernels/6.1-cloud-amd64_6.1-1/vmlinux", "kernel");
     Put(runtime / kRootfsFile, ErofsBytes(2, 8192));
     Put(runtime / kInitramfsFile, "070701");
     const RuntimeRecipe recipe{name, {"python3"}, {"/usr/bin/python3"}, {"app.py"}};
@@ -66,6 +67,7 @@ class ImagesTest : public ::testing::Test {
                              .package_version = "6.1-1",
                              .dir = path() / "kernels/6.1-cloud-amd64_6.1-1",
                              .vmlinuz = {},
+                             .vmlinux = {},
                              .modules_dir = {}};
     ASSERT_TRUE(WriteManifest(path() / runtime, recipe, kernel, "abc", 1'700'000'000));
   }

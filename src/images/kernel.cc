@@ -8,6 +8,7 @@
 
 #include "images/files.h"
 #include "images/process.h"
+#include "images/vmlinux.h"
 
 namespace snapfaas::images {
 namespace {
@@ -40,6 +41,7 @@ KernelFiles FilesIn(const fs::path& dir, const std::string& release, const std::
           .package_version = version,
           .dir = dir,
           .vmlinuz = dir / "vmlinuz",
+          .vmlinux = dir / "vmlinux",
           .modules_dir = dir / "lib" / "modules" / release};
 }
 
@@ -117,6 +119,14 @@ Status Unpack(const fs::path& folder, const std::string& release) {
   return {};
 }
 
+Status WriteVmlinux(const fs::path& folder) {
+  auto bzimage = ReadWholeFile(folder / "vmlinuz");
+  if (!bzimage) return Forward(bzimage.error());
+  auto vmlinux = ExtractVmlinux({reinterpret_cast<const uint8_t*>(bzimage->data()), bzimage->size()});
+  if (!vmlinux) return Forward(vmlinux.error());
+  return WriteWholeFile(folder / "vmlinux", *vmlinux);
+}
+
 // "6.1.0-9-amd64" before "6.1.0-56-amd64".
 bool VersionLess(std::string_view a, std::string_view b) {
   return ::strverscmp(std::string(a).c_str(), std::string(b).c_str()) < 0;
@@ -149,7 +159,8 @@ Result<KernelFiles> FetchKernel(const fs::path& data_dir, KernelFlavor flavor, c
   auto lock = FolderLock::Acquire(kernels);
   if (!lock) return Forward(lock.error());
   std::error_code error;
-  if (fs::exists(final_dir, error)) return FilesIn(final_dir, package->Release(), package->version);
+  const KernelFiles files = FilesIn(final_dir, package->Release(), package->version);
+  if (fs::exists(flavor == KernelFlavor::kGuest ? files.vmlinux : files.vmlinuz, error)) return files;
 
   if (progress) progress(fmt::format("kernel: downloading {} {}", package->name, package->version));
   auto folder = TemporaryFolder::Create(kernels);
@@ -157,8 +168,11 @@ Result<KernelFiles> FetchKernel(const fs::path& data_dir, KernelFlavor flavor, c
   if (auto got = Download(folder->path(), *package); !got) return Forward(got.error());
   if (progress) progress("kernel: unpacking");
   if (auto unpacked = Unpack(folder->path(), package->Release()); !unpacked) return Forward(unpacked.error());
+  if (flavor == KernelFlavor::kGuest) {
+    if (auto written = WriteVmlinux(folder->path()); !written) return Forward(written.error());
+  }
   if (auto published = folder->Publish(final_dir); !published) return Forward(published.error());
-  return FilesIn(final_dir, package->Release(), package->version);
+  return files;
 }
 
 }  // namespace snapfaas::images

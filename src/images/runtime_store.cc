@@ -84,7 +84,9 @@ Status CheckFiles(const RuntimeImages& images, const RuntimeInfo& info) {
   if (auto checked = CheckErofsImage(images.rootfs); !checked) return checked;
   if (auto checked = CheckSize(images.rootfs, info.rootfs_bytes); !checked) return checked;
   if (auto checked = CheckSize(images.initramfs, info.initramfs_bytes); !checked) return checked;
-  if (auto size = FileSize(images.kernel); !size) return Forward(size.error(), "the guest kernel is gone");
+  for (const fs::path& kernel : {images.kernel, images.kernel_elf}) {
+    if (auto size = FileSize(kernel); !size) return Forward(size.error(), "the guest kernel is gone");
+  }
   return {};
 }
 
@@ -121,6 +123,7 @@ Result<RuntimeImages> OpenRuntime(const fs::path& data_dir, const std::string& n
                        .kernel_release = manifest->info.kernel_release,
                        .inputs_hash = manifest->info.inputs_hash,
                        .kernel = data_dir / "kernels" / manifest->kernel_folder / "vmlinuz",
+                       .kernel_elf = data_dir / "kernels" / manifest->kernel_folder / "vmlinux",
                        .initramfs = folder / kInitramfsFile,
                        .rootfs = folder / kRootfsFile};
   if (auto checked = CheckFiles(images, manifest->info); !checked) return Forward(WithMend(checked.error(), name));

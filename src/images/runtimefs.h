@@ -29,8 +29,9 @@ struct RuntimeRecipe {
 struct RuntimeImages {
   RuntimeRecipe recipe;
   std::string kernel_release;
-  std::string inputs_hash;  // names this build: a base snapshot made from other inputs does not fit
-  std::filesystem::path kernel;
+  std::string inputs_hash;           // names this build: a base snapshot made from other inputs does not fit
+  std::filesystem::path kernel;      // bzImage
+  std::filesystem::path kernel_elf;  // the same kernel as an ELF file, which no guest has to unpack
   std::filesystem::path initramfs;
   std::filesystem::path rootfs;
 };
