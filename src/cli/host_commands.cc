@@ -103,7 +103,7 @@ Result<int> Exec(const Context& context, std::vector<std::string> argv, const st
 std::vector<std::filesystem::path> ResidentFiles(const Context& context) {
   std::vector<std::filesystem::path> files{context.bin_dir / "snapfaas", context.bin_dir / "snapfaas-vmm"};
   if (const auto kernel = images::FindKernel(context.data_dir, images::KernelFlavor::kGuest); kernel) {
-    files.push_back(kernel->vmlinuz);
+    for (const char* name : {"vmlinuz", "vmlinux"}) files.push_back(kernel->dir / name);
   }
   std::error_code ignored;
   for (const auto& runtime : std::filesystem::directory_iterator(context.data_dir / "runtimes", ignored)) {

@@ -69,7 +69,8 @@ TEST(FrameDecoder, KeepsItsPlaceOverManyFrames) {
 }
 
 TEST(FrameDecoder, UnknownKindIsAnError) {
-  for (const uint8_t kind : {0, 7, 15, 22, 255}) {
+  for (const int number : {0, 7, 15, 22, 255}) {
+    const auto kind = static_cast<uint8_t>(number);
     FrameDecoder decoder;
     const std::array<uint8_t, 5> header{kind, 0, 0, 0, 0};
     decoder.Append(header);

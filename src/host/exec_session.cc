@@ -1,6 +1,7 @@
 #include "host/exec_session.h"
 
 #include <poll.h>
+#include <signal.h>
 #include <unistd.h>
 
 #include <array>
@@ -176,6 +177,8 @@ Status ServeExec(FrameStream& stream, std::span<const uint8_t> payload, const Se
 }  // namespace
 
 Status ServeExecConnection(UniqueFd socket, const Token& token, const SessionHooks& hooks) {
+  // A command may close its input at any time.
+  ::signal(SIGPIPE, SIG_IGN);
   FrameStream stream(std::move(socket));
   const auto greeting = stream.ReceiveBytes(kGreetingBytes, MonotonicNanos() + kGreetingPatienceNs);
   if (!greeting) return Forward(greeting.error());
