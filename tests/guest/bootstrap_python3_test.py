@@ -121,7 +121,8 @@ class BootstrapTest(unittest.TestCase):
 
 class Handlers(BootstrapTest):
     def test_handler_gets_event_and_context(self):
-        guest = self.loaded({"app.py": "def handler(event, context):\n    return [event['a'], context.function_name]\n"})
+        text = "def handler(event, context):\n    return [event['a'], context.function_name]\n"
+        guest = self.loaded({"app.py": text})
         guest.send("context", {"functionName": "f"})
         self.assertEqual(guest.ask({"a": 1}), ("result", [1, "f"]))
 
@@ -134,7 +135,8 @@ class Handlers(BootstrapTest):
         self.assertEqual(self.loaded({"app.py": text}).ask({}), ("result", "handler"))
 
     def test_app_goes_before_workload(self):
-        guest = self.loaded({"app.py": "def handle(e): return 'app'\n", "workload.py": "def handle(e): return 'workload'\n"})
+        other = "def handle(e): return 'workload'\n"
+        guest = self.loaded({"app.py": "def handle(e): return 'app'\n", "workload.py": other})
         self.assertEqual(guest.ask({}), ("result", "app"))
 
     def test_workload_is_taken_where_app_has_no_handler(self):
@@ -146,7 +148,8 @@ class Handlers(BootstrapTest):
         self.assertEqual(guest.ask({}), ("result", "workload"))
 
     def test_app_may_be_a_package(self):
-        guest = self.loaded({"app/__init__.py": "from app.part import handle\n", "app/part.py": "def handle(e): return 1\n"})
+        part = "def handle(e): return 1\n"
+        guest = self.loaded({"app/__init__.py": "from app.part import handle\n", "app/part.py": part})
         self.assertEqual(guest.ask({}), ("result", 1))
 
     def test_package_folder_is_on_the_path_after_the_function(self):
@@ -201,7 +204,8 @@ def handler(event, context):
                   "memoryLimitInMB": 128, "deadlineMs": 10**15}
         guest.send("context", values)
         got = guest.ask({})[1]
-        self.assertEqual([got[key] for key in ("id", "name", "version", "arn", "memory")], ["r-1", "f", "7", "arn:f", "128"])
+        taken = [got[key] for key in ("id", "name", "version", "arn", "memory")]
+        self.assertEqual(taken, ["r-1", "f", "7", "arn:f", "128"])
         self.assertEqual(got["group"], "/aws/lambda/f")
         self.assertRegex(got["stream"], r"^\d{4}/\d\d/\d\d/\[7\]r1$")
         self.assertGreater(got["left"], 10**12)

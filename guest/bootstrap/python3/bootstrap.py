@@ -229,7 +229,8 @@ def answer(handler, payload, context_values):
     try:
         event = json.loads(payload)
     except ValueError as error:
-        return "error", encode_report(make_report("Runtime.UnmarshalError", f"Event is not JSON: {error}", (), request_id))
+        message = f"Event is not JSON: {error}"
+        return "error", encode_report(make_report("Runtime.UnmarshalError", message, (), request_id))
     try:
         response = handler(event, context)
     except SystemExit as error:
@@ -244,7 +245,8 @@ def answer(handler, payload, context_values):
         message = f"Unable to marshal response: {error}"
         return "error", encode_report(make_report("Runtime.MarshalError", message, (), request_id))
     if len(data) > MAX_RESPONSE_BYTES:
-        message = f"Response payload size ({len(data)} bytes) exceeded maximum allowed payload size ({MAX_RESPONSE_BYTES} bytes)."
+        message = f"Response payload size ({len(data)} bytes) exceeded maximum allowed payload size "
+        message += f"({MAX_RESPONSE_BYTES} bytes)."
         return "error", encode_report(make_report("Function.ResponseSizeTooLarge", message, (), request_id))
     return "result", data
 
