@@ -29,6 +29,7 @@ check() {  # check NAME EXPECTED ACTUAL
 }
 inside() { timeout 120 "$snapfaas" host exec --emulated -- "$@"; }
 code_of() { "$@" >/dev/null 2>&1; echo $?; }
+status_field() { "$snapfaas" host status --json | sed "s/.*\"$1\":\([0-9]*\).*/\1/"; }
 processes() { pgrep -f "qemu-system.*$work" | wc -l; }
 
 check 'not running at first' 1 "$(code_of "$snapfaas" host status)"
@@ -72,10 +73,9 @@ wait "${jobs[@]}"
 check 'four at once: output' '1 2 3 4' "$(cat out.? | xargs)"
 check 'four at once: exit codes' '1 2 3 4' "$(cat code.? | xargs)"
 
-# The background job is the client itself, without a shell around it.
-timeout 120 "$snapfaas" host exec --emulated -- sh -c 'sleep 4321; true' & client=$!
+"$snapfaas" host exec --emulated -- sh -c 'sleep 4321; true' & client=$!
 for _ in $(seq 50); do inside pgrep -f '^sleep 4321' >/dev/null && break; done
-pkill -KILL -P $client; wait $client 2>/dev/null
+kill -KILL $client; wait $client 2>/dev/null
 for _ in $(seq 50); do inside pgrep -f '^sleep 4321' >/dev/null || break; done
 check 'a killed client takes its command along' 1 "$(code_of inside pgrep -f '^sleep 4321')"
 
@@ -84,13 +84,12 @@ for _ in $(seq 100); do [ -s up ] && break; sleep 0.1; done
 kill -TERM $client; wait $client
 check 'SIGTERM reaches the command' 9 $?
 
-port=$("$snapfaas" host status --json | sed 's/.*"port":\([0-9]*\).*/\1/')
-exec 5<>"/dev/tcp/127.0.0.1/$port"
+exec 5<>"/dev/tcp/127.0.0.1/$(status_field port)"
 head -c 64 /dev/zero >&5
 check 'a stranger gets no answer' 0 "$(timeout 20 head -c 1 <&5 | wc -c)"
 exec 5>&-
 
-pkill -KILL -f "qemu-system.*$work"
+kill -KILL "$(status_field pid)"
 sleep 0.5
 check 'a machine that died is noticed' 1 "$(code_of "$snapfaas" host status)"
 check 'and cleaned up' absent "$([ -e "$SNAPFAAS_DATA/host/run" ] || echo absent)"
