@@ -258,7 +258,9 @@ TEST_F(ErrorTest, GuestThatPanics) {
 
 TEST_F(ErrorTest, HangBeforeTheSnapshotPoint) {
   auto images = GoodImages();
-  images.kernel = FileWith(ReadFile(SNAPFAAS_SPINNING_KERNEL));
+  const std::string spinning = ReadFile(SNAPFAAS_SPINNING_KERNEL);
+  ASSERT_NE(spinning, "") << SNAPFAAS_SPINNING_KERNEL << " is not visible";
+  images.kernel = FileWith(spinning);
   images.initramfs.Reset();
   auto vm = faas::MicroVm::Launch(environment_.spawner(), faas::VmSize(), cli::DeadlineIn(30));
   ASSERT_TRUE(vm) << vm.error().Message();
