@@ -52,7 +52,7 @@ snapshot::SnapshotKey KeyOf(const faas::RuntimeFiles& files, const faas::VmSize&
 // Whole, and made from these images.
 bool CanBeUsed(const snapshot::Catalog& catalog, const faas::RuntimeFiles& files, const faas::VmSize& size) {
   auto found = catalog.Find(KeyOf(files, size));
-  return found && found->manifest.sources == faas::SourcesOf(files) && snapshot::InMemorySnapshot::Load(*found);
+  return found && found->manifest.sources == faas::SourcesOf(files) && faas::LoadSnapshot(files, *found);
 }
 
 }  // namespace
@@ -66,7 +66,7 @@ OpenedRuntime FromImages(const images::RuntimeImages& images) {
   runtime.recipe = images.recipe;
   runtime.kernel_release = images.kernel_release;
   runtime.files.name = images.recipe.name;
-  runtime.files.kernel = images.kernel;
+  runtime.files.kernel = images.kernel_elf;
   runtime.files.initramfs = images.initramfs;
   runtime.files.rootfs = images.rootfs;
   // The folder's name holds the release and the package's version.
@@ -113,7 +113,7 @@ Result<snapshot::InMemorySnapshot> LoadSnapshot(const Context& context, faas::Sp
   }
   auto found = catalog->Find(KeyOf(files, size));
   if (!found) return Forward(found.error());
-  return snapshot::InMemorySnapshot::Load(*found);
+  return faas::LoadSnapshot(files, *found);
 }
 
 Result<snapshot::Manifest> BuildSnapshotWhereNeeded(const Context& context, faas::Spawner& spawner,

@@ -74,6 +74,14 @@ Result<SnapshotPresence> LookUpSnapshot(const snapshot::Catalog& catalog, const 
   return found->manifest.sources == SourcesOf(files) ? SnapshotPresence::kUsable : SnapshotPresence::kOutOfDate;
 }
 
+Result<snapshot::InMemorySnapshot> LoadSnapshot(const RuntimeFiles& files, const snapshot::SnapshotFiles& found) {
+  auto kernel = OpenForReading(files.kernel, "kernel");
+  if (!kernel) return Forward(kernel.error());
+  auto runtimefs = OpenForReading(files.rootfs, "runtimefs");
+  if (!runtimefs) return Forward(runtimefs.error());
+  return snapshot::InMemorySnapshot::Load(found, {kernel->get(), runtimefs->get()});
+}
+
 Result<snapshot::Manifest> BuildSnapshot(Spawner& spawner, snapshot::Catalog& catalog, const RuntimeFiles& files,
                                          const VmSize& size, int64_t deadline_ns) {
   auto images = OpenBootImages(files);

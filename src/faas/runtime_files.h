@@ -14,7 +14,7 @@ namespace snapfaas::faas {
 
 struct RuntimeFiles {
   std::string name;
-  std::filesystem::path kernel;
+  std::filesystem::path kernel;  // the ELF file: a base snapshot refers to its pages, which a bzImage does not have
   std::filesystem::path initramfs;
   std::filesystem::path rootfs;
   std::string kernel_version;  // names the kernel's build
@@ -37,6 +37,9 @@ enum class SnapshotPresence { kMissing, kOutOfDate, kUsable };
 // another format version, is an error: it is not ours to replace unasked.
 Result<SnapshotPresence> LookUpSnapshot(const snapshot::Catalog& catalog, const RuntimeFiles& files,
                                         const VmSize& size);
+
+// Loads a snapshot of these files into memory. As InMemorySnapshot::Load; kNotFound names a missing file.
+Result<snapshot::InMemorySnapshot> LoadSnapshot(const RuntimeFiles& files, const snapshot::SnapshotFiles& found);
 
 // Boots the runtime, takes its snapshot and publishes it in the catalogue, in place of an older one. On failure the
 // catalogue is as before.

@@ -30,7 +30,7 @@ class CatalogTest : public testing::Test {
 
   // The byte that fills page 3 of the snapshot, which must load whole.
   static int ValueOf(const SnapshotFiles& files) {
-    const auto loaded = InMemorySnapshot::Load(files);
+    const auto loaded = InMemorySnapshot::Load(files, {});
     EXPECT_TRUE(loaded) << loaded.error().Message();
     if (!loaded) return -1;
     uint8_t value = 0;

@@ -17,7 +17,7 @@ constexpr uint32_t kMemoryMapId = 1;
 constexpr size_t kHeaderBytes = 80;
 constexpr size_t kTableEntryBytes = 8;
 constexpr size_t kChecksumBytes = 8;
-constexpr size_t kRunBytes = 16;
+constexpr size_t kRunBytes = 24;
 constexpr std::string_view kWhat = "the snapshot's state file";
 
 struct TableEntry {
@@ -33,6 +33,14 @@ tl::unexpected<Error> Corrupt(std::string_view why) {
   return Fail(ErrorCode::kCorrupt, "{} is damaged ({}); {}", kWhat, why, kMend);
 }
 
+std::string_view SourceFaultOf(const MemoryRun& run) {
+  if (static_cast<uint32_t>(run.source) >= kPageSources) return "a run of pages has an unknown source";
+  if (run.IsStored()) return run.source_page == 0 ? "" : "a stored run of pages names a page of a source";
+  constexpr uint64_t kMaxSourcePages = uint64_t{1} << 32;
+  if (uint64_t{run.source_page} + run.pages > kMaxSourcePages) return "a run of pages lies outside every source";
+  return {};
+}
+
 // Empty when the map obeys the format.
 std::string_view FaultOf(const MemoryMap& map, uint64_t memory_bytes) {
   const uint64_t memory_pages = memory_bytes / kPageSize;
@@ -42,6 +50,8 @@ std::string_view FaultOf(const MemoryMap& map, uint64_t memory_bytes) {
     if (run.first_page < next) return "its runs of pages overlap";
     next = uint64_t{run.first_page} + run.pages;
     if (next > memory_pages) return "a run of pages lies outside the memory";
+    const auto fault = SourceFaultOf(run);
+    if (!fault.empty()) return fault;
   }
   return {};
 }
@@ -143,7 +153,25 @@ Status CheckCpu(const CpuFingerprint& taken_on, const CpuFingerprint& here) {
 
 }  // namespace
 
+std::string_view NameOf(PageSource source) {
+  switch (source) {
+    case PageSource::kStored:
+      return "the snapshot's memory image";
+    case PageSource::kKernel:
+      return "the runtime's kernel image";
+    case PageSource::kRuntimefs:
+      return "the runtime's runtimefs image";
+  }
+  return "an unknown file";
+}
+
 uint64_t MemoryMap::StoredBytes() const {
+  uint64_t pages = 0;
+  for (const auto& run : runs) pages += run.IsStored() ? run.pages : 0;
+  return pages * kPageSize;
+}
+
+uint64_t MemoryMap::ResidentBytes() const {
   uint64_t pages = 0;
   for (const auto& run : runs) pages += run.pages;
   return pages * kPageSize;

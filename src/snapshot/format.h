@@ -15,7 +15,7 @@
 namespace snapfaas::snapshot {
 
 inline constexpr uint32_t kFormatVersion = 1;
-inline constexpr uint64_t kMaxStateBytes = 16_MiB;
+inline constexpr uint64_t kMaxStateBytes = 32_MiB;
 inline constexpr uint64_t kMaxMemoryBytes = 64_GiB;
 inline constexpr uint32_t kMaxVcpus = 64;
 inline constexpr uint32_t kMaxSections = 64;
@@ -49,12 +49,26 @@ struct Expectation {
   bool operator==(const Expectation&) const = default;
 };
 
-// Pages [first_page, first_page + pages) of guest memory, stored because one of them was not zero.
+// Where the bytes of pages are.
+enum class PageSource : uint32_t {
+  kStored = 0,     // in the snapshot's memory file, at their guest-physical address
+  kKernel = 1,     // in the kernel image that the VM was booted from
+  kRuntimefs = 2,  // in the runtimefs image that the VM was booted with
+};
+inline constexpr uint32_t kPageSources = 3;
+
+// The file, for messages.
+std::string_view NameOf(PageSource source);
+
+// Pages [first_page, first_page + pages) of guest memory, none of them zero.
 struct MemoryRun {
   uint32_t first_page = 0;
   uint32_t pages = 0;
   uint64_t checksum = 0;  // of their bytes
+  PageSource source = PageSource::kStored;
+  uint32_t source_page = 0;  // of the source file, what first_page equals; 0 for kStored
 
+  bool IsStored() const { return source == PageSource::kStored; }
   bool operator==(const MemoryRun&) const = default;
 };
 
@@ -62,11 +76,14 @@ struct MemoryRun {
 struct MemoryMap {
   std::vector<MemoryRun> runs;
 
+  // Dirty memory: what the snapshot itself holds.
   uint64_t StoredBytes() const;
+  // What all runs take once they are in memory, the referred ones too.
+  uint64_t ResidentBytes() const;
   bool operator==(const MemoryMap&) const = default;
 };
 
-// Of the encoded map, and through its runs of every stored byte.
+// Of the encoded map, and through its runs of every byte that is not zero.
 uint64_t Checksum(const MemoryMap& map);
 
 struct Section {

@@ -17,6 +17,9 @@ constexpr size_t kVcpusAt = 32;
 constexpr size_t kTableAt = 80;
 constexpr size_t kMapAt = kTableAt + 4 * 8;  // SomeState() has four sections with the map
 
+constexpr size_t kRunAt = kMapAt + 24;  // the second of three runs
+constexpr size_t kLastRunAt = kRunAt + 24;
+
 std::vector<uint8_t> SomeBytes() { return EncodeState(SomeState()).value(); }
 
 void PutU32(std::vector<uint8_t>& bytes, size_t at, uint32_t value) {
@@ -77,10 +80,12 @@ TEST(State, BeginsAsTheDocumentSays) {
   EXPECT_EQ(bytes[kVcpusAt], 1);
   EXPECT_EQ(std::string(bytes.begin() + 36, bytes.begin() + 48), "AuthenticAMD");
   EXPECT_EQ(bytes[kTableAt], 1);
-  EXPECT_EQ(bytes[kTableAt + 4], 3 * 16);
-  EXPECT_EQ(bytes[kMapAt + 16], 1);
-  EXPECT_EQ(bytes[kMapAt + 20], 2);
-  EXPECT_EQ(bytes[kMapAt + 24], 12);
+  EXPECT_EQ(bytes[kTableAt + 4], 3 * 24);
+  EXPECT_EQ(bytes[kRunAt], 1);
+  EXPECT_EQ(bytes[kRunAt + 4], 2);
+  EXPECT_EQ(bytes[kRunAt + 8], 12);
+  EXPECT_EQ(bytes[kRunAt + 16], 1);
+  EXPECT_EQ(bytes[kRunAt + 20], 77);
 }
 
 TEST(State, SectionsAreFoundById) {
@@ -160,7 +165,7 @@ TEST(State, NoMemoryMapIsCorrupt) {
 TEST(State, MemoryMapOfNoWholeRunsIsCorrupt) {
   ExpectRefusedAfter(
       [](auto& bytes) {
-        PutU32(bytes, kTableAt + 4, 3 * 16 - 1);
+        PutU32(bytes, kTableAt + 4, 3 * 24 - 1);
         PutU32(bytes, kTableAt + 12, 4);
       },
       "memory map is cut");
@@ -175,19 +180,37 @@ TEST(State, RunAboveItsLimitIsCorrupt) {
 }
 
 TEST(State, OverlappingRunsAreCorrupt) {
-  ExpectRefusedAfter([](auto& bytes) { PutU32(bytes, kMapAt + 16, 0); }, "overlap");
+  ExpectRefusedAfter([](auto& bytes) { PutU32(bytes, kRunAt, 0); }, "overlap");
 }
 
 TEST(State, DescendingRunsAreCorrupt) {
-  ExpectRefusedAfter([](auto& bytes) { PutU32(bytes, kMapAt + 32, 1); }, "overlap");
+  ExpectRefusedAfter([](auto& bytes) { PutU32(bytes, kLastRunAt, 1); }, "overlap");
 }
 
 TEST(State, RunThatEndsOutsideTheMemoryIsCorrupt) {
-  ExpectRefusedAfter([](auto& bytes) { PutU32(bytes, kMapAt + 32, 201); }, "outside the memory");
+  ExpectRefusedAfter([](auto& bytes) { PutU32(bytes, kLastRunAt, 201); }, "outside the memory");
 }
 
 TEST(State, LastPageOfAllIsOutsideTheMemory) {
-  ExpectRefusedAfter([](auto& bytes) { PutU32(bytes, kMapAt + 32, 0xffffffff); }, "outside the memory");
+  ExpectRefusedAfter([](auto& bytes) { PutU32(bytes, kLastRunAt, 0xffffffff); }, "outside the memory");
+}
+
+TEST(State, UnknownSourceIsCorrupt) {
+  ExpectRefusedAfter([](auto& bytes) { PutU32(bytes, kRunAt + 16, 3); }, "unknown source");
+  ExpectRefusedAfter([](auto& bytes) { PutU32(bytes, kRunAt + 16, 0xffffffff); }, "unknown source");
+}
+
+TEST(State, StoredRunWithASourcePageIsCorrupt) {
+  ExpectRefusedAfter([](auto& bytes) { PutU32(bytes, kRunAt + 16, 0); }, "a stored run of pages names a page");
+}
+
+TEST(State, SourcePagesBeyondEverySourceAreCorrupt) {
+  ExpectRefusedAfter([](auto& bytes) { PutU32(bytes, kRunAt + 20, 0xffffffff); }, "outside every source");
+}
+
+TEST(State, DirtyMemoryIsWhatIsStored) {
+  EXPECT_EQ(SomeState().memory.StoredBytes(), kPageSize);
+  EXPECT_EQ(SomeState().memory.ResidentBytes(), 59 * kPageSize);
 }
 
 TEST(State, NoMemoryIsCorrupt) {
@@ -215,6 +238,7 @@ TEST(State, WriterRefusesWhatAReaderWould) {
   ExpectCannotBeSaved([](StateFile& state) { state.machine.memory_bytes = 1_MiB + 1; });
   ExpectCannotBeSaved([](StateFile& state) { state.memory.runs[0].pages = kMaxRunPages + 1; });
   ExpectCannotBeSaved([](StateFile& state) { state.memory.runs[2].first_page = 2; });
+  ExpectCannotBeSaved([](StateFile& state) { state.memory.runs[0].source_page = 1; });
   ExpectCannotBeSaved([](StateFile& state) { state.sections[0].id = kFirstVmmSection - 1; });
   ExpectCannotBeSaved([](StateFile& state) { state.sections[1].id = kFirstVmmSection; });
   ExpectCannotBeSaved([](StateFile& state) { state.sections[0].bytes.resize(kMaxStateBytes); });
@@ -227,10 +251,10 @@ TEST(State, WorstMemoryMapOf3072MiBFits) {
   StateFile state;
   state.machine = SomeMachine();
   state.machine.memory_bytes = 3072_MiB;
-  for (uint32_t page = 0; page < 3072_MiB / kPageSize; page += 2) state.memory.runs.push_back({page, 1, page});
+  for (uint32_t page = 0; page < 3072_MiB / kPageSize; ++page) state.memory.runs.push_back({page, 1, page});
   const auto bytes = EncodeState(state);
   ASSERT_TRUE(bytes);
-  EXPECT_LT(bytes->size(), kMaxStateBytes / 2);
+  EXPECT_LT(bytes->size(), kMaxStateBytes * 2 / 3);
   EXPECT_EQ(DecodeState(*bytes)->memory, state.memory);
 }
 

@@ -48,7 +48,7 @@ struct Manifest {
   uint64_t state_checksum = 0;  // of the whole state file
   uint64_t memory_bytes = 0;
   uint64_t memory_checksum = 0;  // of the memory map
-  uint64_t stored_bytes = 0;     // of memory, as the map's runs name it
+  uint64_t stored_bytes = 0;     // dirty memory: what the memory file holds
 
   bool operator==(const Manifest&) const = default;
 };

@@ -94,7 +94,7 @@ TEST(Manifest, ValueOutOfBoundsIsNamed) {
   const std::string text = EncodeManifest(SomeManifest());
   ExpectCorrupt(Replaced(text, "\"vcpus\": 2", "\"vcpus\": 65"), "\"vcpus\"");
   ExpectCorrupt(Replaced(text, "\"memory_mib\": 128", "\"memory_mib\": 4294967424"), "\"memory_mib\"");
-  ExpectCorrupt(Replaced(text, "\"state_bytes\": 10000", "\"state_bytes\": 16777217"), "\"state_bytes\"");
+  ExpectCorrupt(Replaced(text, "\"state_bytes\": 10000", "\"state_bytes\": 33554433"), "\"state_bytes\"");
   ExpectCorrupt(Replaced(text, "\"kernel\": \"", "\"kernel\": \"/"), "\"kernel\"");
   ExpectCorrupt(Replaced(text, "\"fedcba9876543210\"", "\"fedcba987654321x\""), "\"state_checksum\"");
 }

@@ -15,6 +15,7 @@
 #include "base/units.h"
 #include "snapshot/hash.h"
 #include "snapshot/io.h"
+#include "snapshot/page_index.h"
 
 namespace snapfaas::snapshot {
 namespace {
@@ -63,17 +64,24 @@ class TouchedPages {
   std::vector<uint64_t> entries_;
 };
 
-// Gathers neighbouring pages into runs and writes each run at its place.
+// Gathers neighbouring pages into runs and writes each stored run at its place.
 class RunWriter {
  public:
-  RunWriter(int fd, std::span<const uint8_t> memory) : fd_(fd), memory_(memory) {}
+  RunWriter(int fd, std::span<const uint8_t> memory, const PageIndex& clean)
+      : fd_(fd), memory_(memory), clean_(clean) {}
 
   Status Add(uint64_t page) {
-    if (run_.pages == kMaxRunPages || run_.first_page + run_.pages != page) {
+    auto place = clean_.Find(memory_.subspan(page * kPageSize, kPageSize), Next());
+    if (!place) return Forward(place.error());
+    if (run_.pages == kMaxRunPages || run_.first_page + run_.pages != page || *place != Next()) {
       auto flushed = Flush();
       if (!flushed) return flushed;
     }
-    if (run_.pages == 0) run_.first_page = static_cast<uint32_t>(page);
+    if (run_.pages == 0) {
+      run_.first_page = static_cast<uint32_t>(page);
+      run_.source = place->source;
+      run_.source_page = place->page;
+    }
     ++run_.pages;
     return {};
   }
@@ -83,8 +91,10 @@ class RunWriter {
     const uint64_t offset = run_.first_page * kPageSize;
     const auto bytes = memory_.subspan(offset, run_.pages * kPageSize);
     run_.checksum = Hash64(bytes);
-    auto written = WriteAt(fd_, offset, bytes, kWhat);
-    if (!written) return written;
+    if (run_.IsStored()) {
+      auto written = WriteAt(fd_, offset, bytes, kWhat);
+      if (!written) return written;
+    }
     map_.runs.push_back(run_);
     run_ = {};
     return {};
@@ -93,8 +103,15 @@ class RunWriter {
   MemoryMap TakeMap() { return std::move(map_); }
 
  private:
+  // Where a page must be to go on with the run.
+  PagePlace Next() const {
+    if (run_.IsStored()) return {};
+    return {run_.source, run_.source_page + run_.pages};
+  }
+
   int fd_;
   std::span<const uint8_t> memory_;
+  const PageIndex& clean_;
   MemoryRun run_;
   MemoryMap map_;
 };
@@ -114,15 +131,39 @@ Status CheckSize(int fd, const MemoryMap& map, uint64_t size) {
   return {};
 }
 
+tl::unexpected<Error> SourceChanged(PageSource source, std::string_view why) {
+  return Fail(ErrorCode::kIncompatible, "{} was changed since the snapshot was taken ({}); {}", NameOf(source), why,
+              kMend);
+}
+
+Status ReadStored(int fd, const MemoryRun& run, std::span<uint8_t> bytes) {
+  auto read = ReadAt(fd, run.first_page * kPageSize, bytes, kWhat);
+  if (!read) return read;
+  if (Hash64(bytes) != run.checksum) return Corrupt(fmt::format("the pages from {} on are altered", run.first_page));
+  return {};
+}
+
+Status ReadReferred(int fd, const MemoryRun& run, std::span<uint8_t> bytes) {
+  if (fd < 0) {
+    return Fail(ErrorCode::kInvalidArgument, "the snapshot cannot be loaded without {}", NameOf(run.source));
+  }
+  auto read = ReadAt(fd, run.source_page * kPageSize, bytes, NameOf(run.source));
+  if (!read && read.error().code == ErrorCode::kCorrupt) return SourceChanged(run.source, "it is shorter");
+  if (!read) return read;
+  if (Hash64(bytes) != run.checksum) {
+    return SourceChanged(run.source, fmt::format("its pages from {} on differ", run.source_page));
+  }
+  return {};
+}
+
 // Compares every run's checksum; `use` gets each good run.
 template <typename Use>
-Status ForEachRun(int fd, const MemoryMap& map, Use use) {
+Status ForEachRun(int fd, const MemoryMap& map, const MemorySources& sources, Use use) {
   std::vector<uint8_t> buffer(kMaxRunBytes);
   for (const auto& run : map.runs) {
     const auto bytes = std::span(buffer).first(run.pages * kPageSize);
-    auto read = ReadAt(fd, run.first_page * kPageSize, bytes, kWhat);
+    auto read = run.IsStored() ? ReadStored(fd, run, bytes) : ReadReferred(sources.FdOf(run.source), run, bytes);
     if (!read) return read;
-    if (Hash64(bytes) != run.checksum) return Corrupt(fmt::format("the pages from {} on are altered", run.first_page));
     auto used = use(run, std::span<const uint8_t>(bytes));
     if (!used) return used;
   }
@@ -141,7 +182,7 @@ Status CheckZero(int fd, uint64_t from, uint64_t to) {
   return {};
 }
 
-// Walks the stretches of the file that take space, and the runs beside them.
+// Walks the stretches of the file that take space, and the stored runs beside them.
 class StrayBytes {
  public:
   StrayBytes(int fd, const MemoryMap& map) : fd_(fd), run_(map.runs.begin()), end_(map.runs.end()) {}
@@ -149,7 +190,7 @@ class StrayBytes {
   // Stretches must ascend.
   Status CheckStretch(uint64_t from, uint64_t to) {
     while (from < to) {
-      while (run_ != end_ && EndOf(*run_) <= from) ++run_;
+      while (run_ != end_ && (!run_->IsStored() || EndOf(*run_) <= from)) ++run_;
       const uint64_t run_begin = run_ == end_ ? to : run_->first_page * kPageSize;
       if (run_begin > from) {
         const uint64_t gap_end = std::min(run_begin, to);
@@ -197,14 +238,28 @@ Status CheckHoles(int fd, const MemoryMap& map, uint64_t size, UnknownHoles unkn
 
 }  // namespace
 
-Result<MemoryMap> WriteMemoryImage(int fd, const GuestMemory& memory) {
+int MemorySources::FdOf(PageSource source) const {
+  switch (source) {
+    case PageSource::kStored:
+      return -1;
+    case PageSource::kKernel:
+      return kernel_fd;
+    case PageSource::kRuntimefs:
+      return runtimefs_fd;
+  }
+  return -1;
+}
+
+Result<MemoryMap> WriteMemoryImage(int fd, const GuestMemory& memory, const MemorySources& sources) {
+  auto clean = PageIndex::Build(sources);
+  if (!clean) return Forward(clean.error());
   auto sized = SetSize(fd, memory.size(), kWhat);
   if (!sized) return Forward(sized.error());
   constexpr uint64_t kPagesAtOnce = 64 * 1024;
   const std::span<const uint8_t> bytes(memory.host_base(), memory.size());
   const uint64_t pages = memory.size() / kPageSize;
   TouchedPages touched(memory.host_base());
-  RunWriter writer(fd, bytes);
+  RunWriter writer(fd, bytes, *clean);
   for (uint64_t first = 0; first < pages; first += kPagesAtOnce) {
     const size_t count = std::min(kPagesAtOnce, pages - first);
     touched.Load(first, count);
@@ -232,20 +287,21 @@ Status CopyMemoryImage(int fd, const MemoryMap& map, GuestMemory& memory) {
   return {};
 }
 
-Status VerifyMemoryImage(int fd, const MemoryMap& map, uint64_t size, UnknownHoles unknown) {
+Status VerifyMemoryImage(int fd, const MemoryMap& map, uint64_t size, const MemorySources& sources,
+                         UnknownHoles unknown) {
   auto sized = CheckSize(fd, map, size);
   if (!sized) return sized;
-  auto runs = ForEachRun(fd, map, [](const MemoryRun&, std::span<const uint8_t>) { return Status(); });
+  auto runs = ForEachRun(fd, map, sources, [](const MemoryRun&, std::span<const uint8_t>) { return Status(); });
   if (!runs) return runs;
   return CheckHoles(fd, map, size, unknown);
 }
 
-Status CopyVerified(int from, int to, const MemoryMap& map, uint64_t size) {
+Status CopyVerified(int from, int to, const MemoryMap& map, uint64_t size, const MemorySources& sources) {
   auto sized = CheckSize(from, map, size);
   if (!sized) return sized;
   auto empty = SetSize(to, size, kWhat);
   if (!empty) return empty;
-  auto copied = ForEachRun(from, map, [to](const MemoryRun& run, std::span<const uint8_t> bytes) {
+  auto copied = ForEachRun(from, map, sources, [to](const MemoryRun& run, std::span<const uint8_t> bytes) {
     return WriteAt(to, run.first_page * kPageSize, bytes, kWhat);
   });
   if (!copied) return copied;

@@ -1,4 +1,6 @@
 // The `memory` file of a snapshot (docs/snapshot_format.md): a sparse file whose offsets are guest-physical addresses.
+// It holds the dirty pages; clean ones are referred to in the files that the VM was booted from. With those filled in
+// it is the complete image that a VMM restores from.
 #pragma once
 
 #include <cstdint>
@@ -9,14 +11,23 @@
 
 namespace snapfaas::snapshot {
 
-// Fills an empty file with the pages that are not zero; the rest stays holes. Untouched memory is neither read nor
-// populated, where /proc is mounted (else all of it is read, with the same outcome).
-// REQUIRES: nothing writes to the memory meanwhile; it is GuestMemory::Create's, with no image mapped into it.
-// kResourceExhausted: the disk is full.
-Result<MemoryMap> WriteMemoryImage(int fd, const GuestMemory& memory);
+// Borrowed descriptors of the files that a VM was booted from; -1: not at hand.
+struct MemorySources {
+  int kernel_fd = -1;
+  int runtimefs_fd = -1;
 
-// Reads the stored pages into fresh, zeroed memory: the poster's way to restore. Checksums are not compared.
-// kCorrupt when the file is too short, kIncompatible when a run lies outside the memory.
+  // -1 for kStored.
+  int FdOf(PageSource source) const;
+};
+
+// Fills an empty file with the pages that are neither zero nor in a source; the rest stays holes. Untouched memory is
+// neither read nor populated, where /proc is mounted (else all of it is read, with the same outcome).
+// REQUIRES: nothing writes to the memory meanwhile; it is GuestMemory::Create's, with no image mapped into it.
+// kResourceExhausted: the disk is full. kCorrupt: a source is not a regular file.
+Result<MemoryMap> WriteMemoryImage(int fd, const GuestMemory& memory, const MemorySources& sources);
+
+// Reads the runs of a complete image, whatever their source, into fresh, zeroed memory: the poster's way to restore.
+// Checksums are not compared. kCorrupt when the file is too short, kIncompatible when a run lies outside the memory.
 Status CopyMemoryImage(int fd, const MemoryMap& map, GuestMemory& memory);
 
 // What to do with bytes outside the runs on a file system that cannot tell where the holes are, such as 9p.
@@ -25,10 +36,12 @@ enum class UnknownHoles {
   kSkip,  // for a caller that never uses them
 };
 
-// The file is `size` bytes, every run has its checksum, and all bytes outside the runs are zero. kCorrupt otherwise.
-Status VerifyMemoryImage(int fd, const MemoryMap& map, uint64_t size, UnknownHoles unknown = UnknownHoles::kRead);
+// The file is `size` bytes, every run has its checksum, and all bytes outside the stored runs are zero: kCorrupt
+// otherwise. kIncompatible: a source is not the file that the snapshot was taken with.
+Status VerifyMemoryImage(int fd, const MemoryMap& map, uint64_t size, const MemorySources& sources,
+                         UnknownHoles unknown = UnknownHoles::kRead);
 
-// Verifies a memory image while copying its runs to the same places of another, empty file.
-Status CopyVerified(int from, int to, const MemoryMap& map, uint64_t size);
+// Verifies a memory image while making the complete one of it and its sources in another, empty file.
+Status CopyVerified(int from, int to, const MemoryMap& map, uint64_t size, const MemorySources& sources);
 
 }  // namespace snapfaas::snapshot

@@ -34,7 +34,7 @@ class MemoryImage : public testing::Test {
     FillPage(memory_, 1, 0x11);
     FillPage(memory_, 2, 0x22);
     EXPECT_TRUE(memory_.WriteObject(GuestAddress(6 * kPageSize - 1), uint8_t{0x55}));
-    auto map = WriteMemoryImage(file_.get(), memory_);
+    auto map = WriteMemoryImage(file_.get(), memory_, {});
     EXPECT_TRUE(map) << map.error().Message();
     map_ = std::move(*map);
   }
@@ -68,7 +68,7 @@ TEST_F(MemoryImage, PagesThatWereOnlyReadOrZeroedTakeNoSpace) {
   FillPage(memory_, 7, 0);
   EXPECT_EQ(memory_.ReadObject<uint8_t>(GuestAddress(8 * kPageSize)).value(), 0);
   const UniqueFd file = MakeMemoryFile();
-  EXPECT_EQ(WriteMemoryImage(file.get(), memory_).value(), map_);
+  EXPECT_EQ(WriteMemoryImage(file.get(), memory_, {}).value(), map_);
 }
 
 TEST_F(MemoryImage, WritingDoesNotPopulateUntouchedMemory) {
@@ -80,28 +80,28 @@ TEST_F(MemoryImage, WritingDoesNotPopulateUntouchedMemory) {
 TEST_F(MemoryImage, LongStretchesAreCutIntoRuns) {
   for (uint64_t page = 0; page < 600; ++page) FillPage(memory_, page, 1);
   const UniqueFd file = MakeMemoryFile();
-  const auto map = WriteMemoryImage(file.get(), memory_).value();
+  const auto map = WriteMemoryImage(file.get(), memory_, {}).value();
   ASSERT_EQ(map.runs.size(), 3U);
   EXPECT_EQ(map.runs[0].pages, kMaxRunPages);
   EXPECT_EQ(map.runs[1].first_page, kMaxRunPages);
   EXPECT_EQ(map.runs[2].pages, 600 - 2 * kMaxRunPages);
-  EXPECT_TRUE(VerifyMemoryImage(file.get(), map, kSize));
+  EXPECT_TRUE(VerifyMemoryImage(file.get(), map, kSize, {}));
 }
 
 TEST_F(MemoryImage, LastPageIsStored) {
   FillPage(memory_, kSize / kPageSize - 1, 9);
   const UniqueFd file = MakeMemoryFile();
-  const auto map = WriteMemoryImage(file.get(), memory_).value();
+  const auto map = WriteMemoryImage(file.get(), memory_, {}).value();
   EXPECT_EQ(map.runs.back().first_page, kSize / kPageSize - 1);
-  EXPECT_TRUE(VerifyMemoryImage(file.get(), map, kSize));
+  EXPECT_TRUE(VerifyMemoryImage(file.get(), map, kSize, {}));
 }
 
 TEST_F(MemoryImage, UnusedMemoryIsAnEmptyMap) {
   const GuestMemory memory = MakeMemory(kSize);
   const UniqueFd file = MakeMemoryFile();
-  const auto map = WriteMemoryImage(file.get(), memory).value();
+  const auto map = WriteMemoryImage(file.get(), memory, {}).value();
   EXPECT_TRUE(map.runs.empty());
-  EXPECT_TRUE(VerifyMemoryImage(file.get(), map, kSize));
+  EXPECT_TRUE(VerifyMemoryImage(file.get(), map, kSize, {}));
 }
 
 TEST_F(MemoryImage, CopyBringsBackEveryByte) {
@@ -127,15 +127,15 @@ TEST_F(MemoryImage, CopyOfTruncatedFileIsCorrupt) {
   ExpectCorrupt(CopyMemoryImage(file_.get(), map_, copy));
 }
 
-TEST_F(MemoryImage, IntactFileIsVerified) { EXPECT_TRUE(VerifyMemoryImage(file_.get(), map_, kSize)); }
+TEST_F(MemoryImage, IntactFileIsVerified) { EXPECT_TRUE(VerifyMemoryImage(file_.get(), map_, kSize, {})); }
 
 TEST_F(MemoryImage, FlippedByteIsCorrupt) {
   for (const uint64_t at : {kPageSize, 2 * kPageSize + 77, 3 * kPageSize - 1, 6 * kPageSize - 1}) {
     uint8_t byte = 0;
     ASSERT_TRUE(ReadAt(file_.get(), at, {&byte, 1}, "image"));
     Poke(file_.get(), at, byte ^ 1);
-    ExpectCorrupt(VerifyMemoryImage(file_.get(), map_, kSize));
-    ExpectCorrupt(CopyVerified(file_.get(), MakeMemoryFile().get(), map_, kSize));
+    ExpectCorrupt(VerifyMemoryImage(file_.get(), map_, kSize, {}));
+    ExpectCorrupt(CopyVerified(file_.get(), MakeMemoryFile().get(), map_, kSize, {}));
     Poke(file_.get(), at, byte);
   }
 }
@@ -143,52 +143,52 @@ TEST_F(MemoryImage, FlippedByteIsCorrupt) {
 TEST_F(MemoryImage, TruncatedOrLongerFileIsCorrupt) {
   for (const uint64_t size : {uint64_t{0}, kSize - 1, kSize + 1}) {
     const UniqueFd file = MakeMemoryFile();
-    const auto map = WriteMemoryImage(file.get(), memory_).value();
+    const auto map = WriteMemoryImage(file.get(), memory_, {}).value();
     ASSERT_TRUE(SetSize(file.get(), size, "image"));
-    ExpectCorrupt(VerifyMemoryImage(file.get(), map, kSize));
-    ExpectCorrupt(CopyVerified(file.get(), MakeMemoryFile().get(), map, kSize));
+    ExpectCorrupt(VerifyMemoryImage(file.get(), map, kSize, {}));
+    ExpectCorrupt(CopyVerified(file.get(), MakeMemoryFile().get(), map, kSize, {}));
   }
 }
 
 TEST_F(MemoryImage, HoleFilledWithDataIsCorrupt) {
   for (const uint64_t at : {uint64_t{0}, 3 * kPageSize, 6 * kPageSize, kSize - 1}) {
     const UniqueFd file = MakeMemoryFile();
-    const auto map = WriteMemoryImage(file.get(), memory_).value();
+    const auto map = WriteMemoryImage(file.get(), memory_, {}).value();
     Poke(file.get(), at, 1);
-    ExpectCorrupt(VerifyMemoryImage(file.get(), map, kSize));
-    ExpectCorrupt(CopyVerified(file.get(), MakeMemoryFile().get(), map, kSize));
+    ExpectCorrupt(VerifyMemoryImage(file.get(), map, kSize, {}));
+    ExpectCorrupt(CopyVerified(file.get(), MakeMemoryFile().get(), map, kSize, {}));
   }
 }
 
 TEST_F(MemoryImage, HoleFilledWithZeroesIsTheSameSnapshot) {
   Poke(file_.get(), 3 * kPageSize, 0);
-  EXPECT_TRUE(VerifyMemoryImage(file_.get(), map_, kSize));
+  EXPECT_TRUE(VerifyMemoryImage(file_.get(), map_, kSize, {}));
 }
 
 TEST_F(MemoryImage, RunMissingFromTheMapIsCorrupt) {
   map_.runs.pop_back();
-  ExpectCorrupt(VerifyMemoryImage(file_.get(), map_, kSize));
+  ExpectCorrupt(VerifyMemoryImage(file_.get(), map_, kSize, {}));
 }
 
 TEST_F(MemoryImage, MapBeyondTheFileIsCorrupt) {
   map_.runs.push_back({static_cast<uint32_t>(kSize / kPageSize), 1, 0});
-  ExpectCorrupt(VerifyMemoryImage(file_.get(), map_, kSize));
+  ExpectCorrupt(VerifyMemoryImage(file_.get(), map_, kSize, {}));
 }
 
 TEST_F(MemoryImage, VerifiedCopyIsSparseAndTheSame) {
   const UniqueFd copy = MakeMemoryFile();
-  ASSERT_TRUE(CopyVerified(file_.get(), copy.get(), map_, kSize));
-  EXPECT_TRUE(VerifyMemoryImage(copy.get(), map_, kSize));
+  ASSERT_TRUE(CopyVerified(file_.get(), copy.get(), map_, kSize, {}));
+  EXPECT_TRUE(VerifyMemoryImage(copy.get(), map_, kSize, {}));
   EXPECT_EQ(StoredBytesOf(copy.get()), 3 * kPageSize);
 }
 
 TEST_F(MemoryImage, IsSparseOnDiskToo) {
   const TempFolder folder;
   const UniqueFd file(::open((folder.path() + "/memory").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
-  const auto map = WriteMemoryImage(file.get(), memory_);
+  const auto map = WriteMemoryImage(file.get(), memory_, {});
   ASSERT_TRUE(map);
   EXPECT_LT(StoredBytesOf(file.get()), kSize / 2);
-  EXPECT_TRUE(VerifyMemoryImage(file.get(), *map, kSize));
+  EXPECT_TRUE(VerifyMemoryImage(file.get(), *map, kSize, {}));
 }
 
 TEST_F(MemoryImage, LargestVmIsWrittenWithoutReadingAllOfIt) {
@@ -199,7 +199,7 @@ TEST_F(MemoryImage, LargestVmIsWrittenWithoutReadingAllOfIt) {
   rusage after{};
   ASSERT_EQ(::getrusage(RUSAGE_SELF, &before), 0);
   const UniqueFd file = MakeMemoryFile();
-  const auto map = WriteMemoryImage(file.get(), memory);
+  const auto map = WriteMemoryImage(file.get(), memory, {});
   ASSERT_EQ(::getrusage(RUSAGE_SELF, &after), 0);
   ASSERT_TRUE(map);
   EXPECT_EQ(map->StoredBytes(), 2 * kPageSize);
@@ -215,7 +215,7 @@ TEST_F(MemoryImage, FileSizeLimitIsOneClearError) {
   ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &small), 0);
   const TempFolder folder;
   const UniqueFd file(::open((folder.path() + "/memory").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
-  const auto map = WriteMemoryImage(file.get(), memory_);
+  const auto map = WriteMemoryImage(file.get(), memory_, {});
   ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &old), 0);
   std::signal(SIGXFSZ, old_handler);
   ASSERT_FALSE(map);
@@ -230,12 +230,161 @@ TEST_F(MemoryImage, FullDiskIsOneClearError) {
   }
   for (uint64_t page = 0; page < 600; ++page) FillPage(memory_, page, 1);
   UniqueFd file(::open((folder.path() + "/memory").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
-  const auto map = WriteMemoryImage(file.get(), memory_);
+  const auto map = WriteMemoryImage(file.get(), memory_, {});
   file.Reset();
   EXPECT_EQ(::umount(folder.path().c_str()), 0);
   ASSERT_FALSE(map);
   EXPECT_EQ(map.error().code, ErrorCode::kResourceExhausted);
   EXPECT_NE(map.error().Message().find("free disk space and try again: No space left"), std::string::npos);
+}
+
+// The same VM, booted from a kernel of pages 0xe0, 0x11, 0x22, 0x33 and a runtimefs of pages 0x44, 0x22 and half of
+// one.
+class CleanPages : public MemoryImage {
+ protected:
+  CleanPages() : kernel_(MakeSource({0xe0, 0x11, 0x22, 0x33})), runtimefs_(MakeSource({0x44, 0x22})) {
+    EXPECT_TRUE(WriteAt(runtimefs_.get(), 2 * kPageSize, std::vector<uint8_t>(kPageSize / 2, 0x66), "runtimefs"));
+  }
+
+  MemorySources sources() const { return {kernel_.get(), runtimefs_.get()}; }
+
+  MemoryMap Write(int fd) {
+    auto map = WriteMemoryImage(fd, memory_, sources());
+    EXPECT_TRUE(map) << map.error().Message();
+    return map ? *map : MemoryMap();
+  }
+
+  void ExpectRefused(const MemoryMap& map, int fd, ErrorCode code, std::string_view why) {
+    for (const Status& status : {VerifyMemoryImage(fd, map, kSize, sources()),
+                                 CopyVerified(fd, MakeMemoryFile().get(), map, kSize, sources())}) {
+      ASSERT_FALSE(status);
+      EXPECT_EQ(status.error().code, code);
+      EXPECT_NE(status.error().context.find(why), std::string::npos) << status.error().context;
+    }
+  }
+
+  UniqueFd kernel_;
+  UniqueFd runtimefs_;
+};
+
+TEST_F(CleanPages, AreReferredToAndNotStored) {
+  FillPage(memory_, 9, 0x44);
+  const UniqueFd file = MakeMemoryFile();
+  const MemoryMap map = Write(file.get());
+  ASSERT_EQ(map.runs.size(), 3U);
+  EXPECT_EQ(map.runs[0], (MemoryRun{1, 2, map_.runs[0].checksum, PageSource::kKernel, 1}));
+  EXPECT_EQ(map.runs[1], map_.runs[1]);
+  EXPECT_EQ(map.runs[2].source, PageSource::kRuntimefs);
+  EXPECT_EQ(map.runs[2].source_page, 0U);
+  EXPECT_EQ(map.StoredBytes(), kPageSize);
+  EXPECT_EQ(map.ResidentBytes(), 4 * kPageSize);
+  EXPECT_EQ(StoredBytesOf(file.get()), kPageSize);
+}
+
+TEST_F(CleanPages, ComeBackInTheCompleteImage) {
+  FillPage(memory_, 9, 0x44);
+  const UniqueFd file = MakeMemoryFile();
+  const MemoryMap map = Write(file.get());
+  EXPECT_TRUE(VerifyMemoryImage(file.get(), map, kSize, sources()));
+  const UniqueFd complete = MakeMemoryFile();
+  ASSERT_TRUE(CopyVerified(file.get(), complete.get(), map, kSize, sources()));
+  GuestMemory mapped = MakeMemory(kSize);
+  ASSERT_TRUE(mapped.MapPrivateImage(complete.get()));
+  EXPECT_EQ(std::memcmp(mapped.host_base(), memory_.host_base(), kSize), 0);
+  GuestMemory copied = MakeMemory(kSize);
+  ASSERT_TRUE(CopyMemoryImage(complete.get(), map, copied));
+  EXPECT_EQ(std::memcmp(copied.host_base(), memory_.host_base(), kSize), 0);
+}
+
+TEST_F(CleanPages, ThatDoNotFollowEachOtherInTheirSourceAreRunsOfTheirOwn) {
+  FillPage(memory_, 20, 0x33);
+  FillPage(memory_, 21, 0x11);
+  FillPage(memory_, 22, 0x22);
+  FillPage(memory_, 23, 0x44);
+  const UniqueFd file = MakeMemoryFile();
+  const MemoryMap map = Write(file.get());
+  ASSERT_EQ(map.runs.size(), 5U);
+  EXPECT_EQ(map.runs[2].source_page, 3U);
+  EXPECT_EQ(map.runs[3].source_page, 1U);
+  EXPECT_EQ(map.runs[3].pages, 2U);
+  EXPECT_EQ(map.runs[4].source, PageSource::kRuntimefs);
+}
+
+TEST_F(CleanPages, AreFoundInARowThoughAnEarlierPageIsTheSame) {
+  runtimefs_ = MakeSource({0x22, 0x55, 0x44, 0x22, 0x66});
+  kernel_ = UniqueFd();
+  FillPage(memory_, 20, 0x44);
+  FillPage(memory_, 21, 0x22);
+  FillPage(memory_, 22, 0x66);
+  const UniqueFd file = MakeMemoryFile();
+  const MemoryMap map = Write(file.get());
+  EXPECT_EQ(map.runs.back().first_page, 20U);
+  EXPECT_EQ(map.runs.back().source_page, 2U);
+  EXPECT_EQ(map.runs.back().pages, 3U);
+}
+
+TEST_F(CleanPages, DirtyPageBesideThemIsStored) {
+  ASSERT_TRUE(memory_.WriteObject(GuestAddress(2 * kPageSize + 5), uint8_t{1}));
+  const UniqueFd file = MakeMemoryFile();
+  const MemoryMap map = Write(file.get());
+  ASSERT_EQ(map.runs.size(), 3U);
+  EXPECT_FALSE(map.runs[0].IsStored());
+  EXPECT_EQ(map.runs[0].pages, 1U);
+  EXPECT_TRUE(map.runs[1].IsStored());
+}
+
+TEST_F(CleanPages, PartOfAPageAtTheEndOfASourceIsNotOne) {
+  std::vector<uint8_t> page(kPageSize, 0x66);
+  std::fill(page.begin() + kPageSize / 2, page.end(), uint8_t{0});
+  ASSERT_TRUE(memory_.Write(GuestAddress(30 * kPageSize), page));
+  const UniqueFd file = MakeMemoryFile();
+  EXPECT_TRUE(Write(file.get()).runs.back().IsStored());
+}
+
+TEST_F(CleanPages, PageOfZeroesInASourceChangesNothing) {
+  runtimefs_ = MakeSource({0});
+  const UniqueFd file = MakeMemoryFile();
+  const MemoryMap map = Write(file.get());
+  EXPECT_EQ(map.ResidentBytes(), 3 * kPageSize);
+}
+
+TEST_F(CleanPages, ChangedSourceIsIncompatible) {
+  const UniqueFd file = MakeMemoryFile();
+  const MemoryMap map = Write(file.get());
+  Poke(kernel_.get(), 2 * kPageSize + 9, 0x23);
+  ExpectRefused(map, file.get(), ErrorCode::kIncompatible, "kernel image was changed since the snapshot was taken");
+  ExpectRefused(map, file.get(), ErrorCode::kIncompatible, "snapfaas runtime build");
+}
+
+TEST_F(CleanPages, ShorterSourceIsIncompatible) {
+  const UniqueFd file = MakeMemoryFile();
+  const MemoryMap map = Write(file.get());
+  ASSERT_TRUE(SetSize(kernel_.get(), 3 * kPageSize - 1, "kernel"));
+  ExpectRefused(map, file.get(), ErrorCode::kIncompatible, "it is shorter");
+}
+
+TEST_F(CleanPages, CannotBeHadWithoutTheirSource) {
+  const UniqueFd file = MakeMemoryFile();
+  const MemoryMap map = Write(file.get());
+  kernel_ = UniqueFd();
+  ExpectRefused(map, file.get(), ErrorCode::kInvalidArgument, "without the runtime's kernel image");
+}
+
+TEST_F(CleanPages, DataInTheMemoryFileInTheirPlaceIsCorrupt) {
+  const UniqueFd file = MakeMemoryFile();
+  const MemoryMap map = Write(file.get());
+  Poke(file.get(), 2 * kPageSize, 0x22);
+  ExpectRefused(map, file.get(), ErrorCode::kCorrupt, "belong to no page");
+}
+
+TEST_F(CleanPages, SourceThatIsNoFileIsRefused) {
+  int ends[2];
+  ASSERT_EQ(::pipe(ends), 0);
+  const UniqueFd write_end(ends[1]);
+  kernel_ = UniqueFd(ends[0]);
+  const auto map = WriteMemoryImage(MakeMemoryFile().get(), memory_, sources());
+  ASSERT_FALSE(map);
+  EXPECT_EQ(map.error().context, "the runtime's kernel image is not a regular file");
 }
 
 }  // namespace

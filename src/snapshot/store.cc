@@ -10,7 +10,6 @@
 #include "snapshot/format.h"
 #include "snapshot/hash.h"
 #include "snapshot/io.h"
-#include "snapshot/memory_image.h"
 
 namespace snapfaas::snapshot {
 namespace {
@@ -53,10 +52,13 @@ Status CheckBelongsTo(const Manifest& manifest, std::span<const uint8_t> bytes, 
 
 }  // namespace
 
-InMemorySnapshot::InMemorySnapshot(Manifest manifest, UniqueFd state, UniqueFd memory)
-    : manifest_(std::move(manifest)), state_(std::move(state)), memory_(std::move(memory)) {}
+InMemorySnapshot::InMemorySnapshot(Manifest manifest, UniqueFd state, UniqueFd memory, uint64_t resident_bytes)
+    : manifest_(std::move(manifest)),
+      state_(std::move(state)),
+      memory_(std::move(memory)),
+      resident_bytes_(resident_bytes) {}
 
-Result<InMemorySnapshot> InMemorySnapshot::Load(const SnapshotFiles& files) {
+Result<InMemorySnapshot> InMemorySnapshot::Load(const SnapshotFiles& files, const MemorySources& sources) {
   auto bytes = ReadVerifiedState(files);
   if (!bytes) return Forward(bytes.error());
   auto decoded = DecodeState(*bytes);
@@ -70,13 +72,14 @@ Result<InMemorySnapshot> InMemorySnapshot::Load(const SnapshotFiles& files) {
   if (!memory) return Forward(memory.error());
   auto written = WriteAt(state->get(), 0, *bytes, kStateWhat);
   if (!written) return Forward(written.error());
-  auto copied = CopyVerified(files.memory.get(), memory->get(), decoded->memory, files.manifest.memory_bytes);
+  auto copied = CopyVerified(files.memory.get(), memory->get(), decoded->memory, files.manifest.memory_bytes, sources);
   if (!copied) return Forward(copied.error());
   for (const int fd : {state->get(), memory->get()}) {
     auto sealed = Seal(fd);
     if (!sealed) return Forward(sealed.error());
   }
-  return InMemorySnapshot(files.manifest, std::move(*state), std::move(*memory));
+  return InMemorySnapshot(files.manifest, std::move(*state), std::move(*memory),
+                          decoded->memory.ResidentBytes() + bytes->size());
 }
 
 }  // namespace snapfaas::snapshot

@@ -39,8 +39,15 @@ class Store : public testing::Test {
     ASSERT_TRUE(WriteAt(file.get(), at, {&byte, 1}, name));
   }
 
-  static void ExpectRefused(const SnapshotFiles& files, ErrorCode code) {
-    const auto loaded = InMemorySnapshot::Load(files);
+  // Replaces the published snapshot by one of a VM that was booted from these.
+  void PublishWith(const MemorySources& sources) {
+    auto pending = catalog_.Begin(kKey);
+    TakeSnapshot(pending->state_fd(), pending->memory_fd(), 0xaa, sources);
+    EXPECT_TRUE(catalog_.Publish(std::move(*pending), SomeSources()));
+  }
+
+  static void ExpectRefused(const SnapshotFiles& files, ErrorCode code, const MemorySources& sources = {}) {
+    const auto loaded = InMemorySnapshot::Load(files, sources);
     ASSERT_FALSE(loaded);
     EXPECT_EQ(loaded.error().code, code);
     EXPECT_NE(loaded.error().context.find("snapfaas runtime build"), std::string::npos) << loaded.error().context;
@@ -52,7 +59,7 @@ class Store : public testing::Test {
 };
 
 TEST_F(Store, LoadedSnapshotRestoresByCopyAndByMapping) {
-  const auto loaded = InMemorySnapshot::Load(Find());
+  const auto loaded = InMemorySnapshot::Load(Find(), {});
   ASSERT_TRUE(loaded) << loaded.error().Message();
   const auto state = ReadState(loaded->state_fd());
   ASSERT_TRUE(state);
@@ -66,14 +73,14 @@ TEST_F(Store, LoadedSnapshotRestoresByCopyAndByMapping) {
   EXPECT_EQ(mapped.ReadObject<uint8_t>(GuestAddress(8 * kPageSize)).value(), 0);
 }
 
-TEST_F(Store, ResidentBytesAreTheStoredPagesAndTheState) {
-  const auto loaded = InMemorySnapshot::Load(Find());
+TEST_F(Store, ResidentBytesAreThePagesAndTheState) {
+  const auto loaded = InMemorySnapshot::Load(Find(), {});
   ASSERT_TRUE(loaded);
   EXPECT_EQ(loaded->resident_bytes(), 2 * kPageSize + loaded->manifest().state_bytes);
 }
 
 TEST_F(Store, NobodyCanChangeALoadedSnapshot) {
-  const auto loaded = InMemorySnapshot::Load(Find());
+  const auto loaded = InMemorySnapshot::Load(Find(), {});
   ASSERT_TRUE(loaded);
   for (const int fd : {loaded->state_fd(), loaded->memory_fd()}) {
     const char byte = 1;
@@ -87,7 +94,7 @@ TEST_F(Store, NobodyCanChangeALoadedSnapshot) {
 }
 
 TEST_F(Store, TwoVmsWriteWithoutSeeingEachOther) {
-  const auto loaded = InMemorySnapshot::Load(Find());
+  const auto loaded = InMemorySnapshot::Load(Find(), {});
   ASSERT_TRUE(loaded);
   GuestMemory one = MakeMemory(1_MiB);
   GuestMemory two = MakeMemory(1_MiB);
@@ -103,7 +110,7 @@ TEST_F(Store, TwoVmsWriteWithoutSeeingEachOther) {
 }
 
 TEST_F(Store, OutlivesItsFolder) {
-  const auto loaded = InMemorySnapshot::Load(Find());
+  const auto loaded = InMemorySnapshot::Load(Find(), {});
   ASSERT_TRUE(loaded);
   ASSERT_TRUE(catalog_.Remove(kKey));
   EXPECT_TRUE(ReadState(loaded->state_fd()));
@@ -123,10 +130,10 @@ TEST_F(Store, EveryFlippedByteOfTheStateIsRefused) {
   const SnapshotFiles files = Find();
   for (uint64_t at = 0; at < files.manifest.state_bytes; ++at) {
     FlipByte("state", at);
-    EXPECT_FALSE(InMemorySnapshot::Load(files)) << at;
+    EXPECT_FALSE(InMemorySnapshot::Load(files, {})) << at;
     FlipByte("state", at);
   }
-  EXPECT_TRUE(InMemorySnapshot::Load(files));
+  EXPECT_TRUE(InMemorySnapshot::Load(files, {}));
 }
 
 TEST_F(Store, TruncatedStateIsRefused) {
@@ -153,6 +160,28 @@ TEST_F(Store, StateOfAnotherVersionIsIncompatible) {
   const uint8_t version = 2;
   ASSERT_TRUE(WriteAt(Writable("state").get(), 8, {&version, 1}, "state"));
   ExpectRefused(Find(), ErrorCode::kIncompatible);
+}
+
+TEST_F(Store, CleanPagesComeFromTheRuntimesImages) {
+  const UniqueFd runtimefs = MakeSource({0x01, 0xaa});
+  PublishWith({-1, runtimefs.get()});
+  const SnapshotFiles files = Find();
+  EXPECT_EQ(files.manifest.stored_bytes, 0U);
+  const auto loaded = InMemorySnapshot::Load(files, {-1, runtimefs.get()});
+  ASSERT_TRUE(loaded) << loaded.error().Message();
+  EXPECT_EQ(loaded->resident_bytes(), 2 * kPageSize + files.manifest.state_bytes);
+  GuestMemory mapped = MakeMemory(1_MiB);
+  ASSERT_TRUE(mapped.MapPrivateImage(loaded->memory_fd()));
+  for (const uint64_t page : {uint64_t{3}, uint64_t{9}}) {
+    EXPECT_EQ(mapped.ReadObject<uint8_t>(GuestAddress((page + 1) * kPageSize - 1)).value(), 0xaa);
+  }
+}
+
+TEST_F(Store, ChangedRuntimeImageIsRefused) {
+  const UniqueFd kernel = MakeSource({0xaa});
+  PublishWith({kernel.get(), -1});
+  const UniqueFd changed = MakeSource({0xab});
+  ExpectRefused(Find(), ErrorCode::kIncompatible, {changed.get(), -1});
 }
 
 }  // namespace

@@ -55,7 +55,7 @@ inline Expectation SomeMachine() { return Expectation{1_MiB, 1, SomeCpu(), 0x567
 inline StateFile SomeState() {
   StateFile state;
   state.machine = SomeMachine();
-  state.memory.runs = {{0, 1, 11}, {1, 2, 12}, {200, 56, 13}};
+  state.memory.runs = {{0, 1, 11}, {1, 2, 12, PageSource::kKernel, 77}, {200, 56, 13, PageSource::kRuntimefs, 5}};
   state.sections = {{kFirstVmmSection, {1, 2, 3}}, {kFirstVmmSection + 7, {}}, {kFirstVmmSection + 1, {4}}};
   return state;
 }
@@ -64,12 +64,21 @@ inline SnapshotSources SomeSources() {
   return SnapshotSources{IdentityHash("kernel"), IdentityHash("initramfs"), IdentityHash("runtimefs")};
 }
 
+// A file of whole pages, each filled with one of the values.
+inline UniqueFd MakeSource(const std::vector<uint8_t>& values) {
+  UniqueFd file = MakeMemoryFile();
+  for (size_t page = 0; page < values.size(); ++page) {
+    EXPECT_TRUE(WriteAt(file.get(), page * kPageSize, std::vector<uint8_t>(kPageSize, values[page]), "a source"));
+  }
+  return file;
+}
+
 // Fills the two files as a VMM would: a VM of 1 MiB and one vCPU whose pages 3 and 9 hold `value`.
-inline void TakeSnapshot(int state_fd, int memory_fd, uint8_t value) {
+inline void TakeSnapshot(int state_fd, int memory_fd, uint8_t value, const MemorySources& sources = {}) {
   GuestMemory memory = MakeMemory(1_MiB);
   FillPage(memory, 3, value);
   FillPage(memory, 9, value);
-  auto map = WriteMemoryImage(memory_fd, memory);
+  auto map = WriteMemoryImage(memory_fd, memory, sources);
   ASSERT_TRUE(map) << map.error().Message();
   StateFile state = SomeState();
   state.memory = *map;

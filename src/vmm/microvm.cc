@@ -1,12 +1,15 @@
 #include "vmm/microvm.h"
 
+#include <fcntl.h>
 #include <sys/random.h>
 
+#include <cerrno>
 #include <cstring>
 
 #include "base/clock.h"
 #include "base/file_system.h"
 #include "snapshot/hash.h"
+#include "snapshot/io.h"
 #include "snapshot/memory_image.h"
 #include "vmm/acpi.h"
 #include "vmm/boot.h"
@@ -152,10 +155,22 @@ void MicroVm::WriteIdentity(const wire::VmIdentity& identity, uint64_t generatio
 Status MicroVm::Boot(wire::BootCommand command) {
   auto loaded = LoadKernelAndTables(command);
   if (!loaded) return loaded;
+  auto kept = KeepSources(command);
+  if (!kept) return kept;
   snapshot_state_ = std::move(command.snapshot_state);
   snapshot_memory_ = std::move(command.snapshot_memory);
   WriteIdentity(command.identity, 0, command.devices.appfs.valid());
   return CreateDevices(std::move(command.devices), nullptr);
+}
+
+Status MicroVm::KeepSources(wire::BootCommand& command) {
+  if (!command.snapshot_state.valid()) return {};
+  kernel_ = std::move(command.kernel);
+  const int runtimefs = command.devices.runtimefs.get();
+  if (runtimefs < 0) return {};
+  runtimefs_ = UniqueFd(::fcntl(runtimefs, F_DUPFD_CLOEXEC, 0));
+  if (!runtimefs_.valid()) return FailErrno(errno, "duplicating the runtimefs's descriptor");
+  return {};
 }
 
 Status MicroVm::LoadKernelAndTables(const wire::BootCommand& command) {
@@ -185,6 +200,20 @@ Status MicroVm::LoadKernelAndTables(const wire::BootCommand& command) {
   return boot_cpu.SetRegs(BootRegisters(plan));
 }
 
+Status MicroVm::PlaceMemory(const wire::RestoreCommand& command, const snapshot::MemoryMap& map) {
+  const int image = command.memory.get();
+  if (command.mode == wire::RestoreMode::kCopy) return snapshot::CopyMemoryImage(image, map, memory_);
+  // A page beyond the file's end would kill this process when it is touched.
+  constexpr std::string_view kWhat = "the snapshot's memory image";
+  auto size = snapshot::SizeOf(image, kWhat);
+  if (!size) return Forward(size.error());
+  if (*size < memory_.size()) {
+    return Fail(ErrorCode::kCorrupt, "{} has {} bytes instead of {}; {}", kWhat, *size, memory_.size(),
+                snapshot::kMend);
+  }
+  return memory_.MapPrivateImage(image);
+}
+
 Result<wire::RestoredEvent> MicroVm::Restore(wire::RestoreCommand command) {
   wire::RestoredEvent event;
   event.begun_ns = MonotonicNanos();
@@ -192,9 +221,7 @@ Result<wire::RestoredEvent> MicroVm::Restore(wire::RestoreCommand command) {
   if (!state) return Forward(state.error());
   auto compatible = snapshot::CheckCompatible(*state, expectation());
   if (!compatible) return Forward(compatible.error());
-  auto placed = command.mode == wire::RestoreMode::kCopy
-                    ? snapshot::CopyMemoryImage(command.memory.get(), state->memory, memory_)
-                    : memory_.MapPrivateImage(command.memory.get());
+  auto placed = PlaceMemory(command, state->memory);
   if (!placed) return Forward(placed.error());
   event.memory_done_ns = MonotonicNanos();
   auto machine = FromSections(*state);
@@ -243,7 +270,7 @@ Result<wire::SnapshotTakenEvent> MicroVm::TakeSnapshot() {
   if (!vm) return Forward(vm.error());
   machine.vm = *vm;
   machine.devices = devices_->Save();
-  auto map = snapshot::WriteMemoryImage(snapshot_memory_.get(), memory_);
+  auto map = snapshot::WriteMemoryImage(snapshot_memory_.get(), memory_, {kernel_.get(), runtimefs_.get()});
   if (!map) return Forward(map.error());
   const uint64_t stored = map->StoredBytes();
   auto bytes = snapshot::EncodeState({expectation(), std::move(*map), ToSections(machine)});

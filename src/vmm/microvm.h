@@ -61,6 +61,8 @@ class MicroVm {
   MicroVm(EventLoop& loop, const Config& config, Callbacks callbacks, kvm::Kvm kvm, kvm::Vm vm, GuestMemory memory,
           MappedRegion identity_page);
   Status AttachMemory();
+  Status KeepSources(wire::BootCommand& command);
+  Status PlaceMemory(const wire::RestoreCommand& command, const snapshot::MemoryMap& map);
   Status AttachLines();
   Status CreateVcpus();
   Status LoadKernelAndTables(const wire::BootCommand& command);
@@ -85,6 +87,9 @@ class MicroVm {
   std::vector<std::unique_ptr<VcpuRunner>> vcpus_;
   UniqueFd snapshot_state_;
   UniqueFd snapshot_memory_;
+  // What it was booted from, kept for the snapshot to refer to.
+  UniqueFd kernel_;
+  UniqueFd runtimefs_;
   std::atomic<uint32_t> held_ = 0;
 };
 

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "snapshot/format.h"
+#include "snapshot/memory_image.h"
 #include "vmm_process.h"
 
 namespace snapfaas {
@@ -33,9 +34,10 @@ class VmmKvmTest : public ::testing::Test {
     UniqueFd memory = MakeMemfd("memory");
   };
 
-  static Snapshot TakeSnapshot(const std::string& guest) {
+  static Snapshot TakeSnapshot(const std::string& guest, UniqueFd runtimefs = {}) {
     Snapshot snapshot;
     wire::BootCommand command;
+    command.devices.runtimefs = std::move(runtimefs);
     command.snapshot_state = Duplicate(snapshot.state);
     command.snapshot_memory = Duplicate(snapshot.memory);
     VmmProcess vmm = Boot(guest, std::move(command));
@@ -139,6 +141,44 @@ TEST_F(VmmKvmTest, SnapshotHoldsOnlyPagesThatAreNotZero) {
   EXPECT_EQ(state->machine.memory_bytes, kMemoryMib << 20);
   EXPECT_GT(state->memory.StoredBytes(), 0u);
   EXPECT_LT(state->memory.StoredBytes(), 128u * 1024);
+}
+
+TEST_F(VmmKvmTest, PagesOfTheRuntimefsAreReferredToAndRestored) {
+  // The image of another such VM has, page by page, nearly all that this one will hold.
+  const Snapshot other = TakeSnapshot("counter");
+  const Snapshot snapshot = TakeSnapshot("counter", Duplicate(other.memory));
+  auto all = snapshot::ReadState(other.state.get());
+  ASSERT_TRUE(all) << all.error().Message();
+  auto state = snapshot::ReadState(snapshot.state.get());
+  ASSERT_TRUE(state) << state.error().Message();
+  EXPECT_LT(state->memory.StoredBytes(), all->memory.StoredBytes());
+  EXPECT_EQ(state->memory.ResidentBytes(), all->memory.ResidentBytes());
+
+  const UniqueFd kernel = OpenGuest("counter");
+  const snapshot::MemorySources sources{kernel.get(), other.memory.get()};
+  Snapshot complete;
+  complete.state = Duplicate(snapshot.state);
+  auto copied =
+      snapshot::CopyVerified(snapshot.memory.get(), complete.memory.get(), state->memory, kMemoryMib << 20, sources);
+  ASSERT_TRUE(copied) << copied.error().Message();
+  for (const auto mode : {wire::RestoreMode::kMmap, wire::RestoreMode::kCopy}) {
+    auto vmm = VmmProcess::Start(kMemoryMib, 1);
+    ASSERT_TRUE(vmm) << vmm.error().Message();
+    ASSERT_TRUE(vmm->Send(RestoreOf(complete, mode)));
+    EXPECT_EQ(MarksUntilReady(*vmm), (std::vector<uint32_t>{1002, 2085, 3001}));
+  }
+}
+
+TEST_F(VmmKvmTest, RestoreOfATruncatedMemoryImageIsRefused) {
+  const Snapshot snapshot = TakeSnapshot("counter");
+  ASSERT_EQ(::ftruncate(snapshot.memory.get(), (kMemoryMib << 20) - 1), 0);
+  auto vmm = VmmProcess::Start(kMemoryMib, 1);
+  ASSERT_TRUE(vmm) << vmm.error().Message();
+  ASSERT_TRUE(vmm->Send(RestoreOf(snapshot, wire::RestoreMode::kMmap)));
+  auto restored = vmm->Await<wire::RestoredEvent>();
+  ASSERT_FALSE(restored);
+  EXPECT_EQ(restored.error().code, ErrorCode::kCorrupt);
+  EXPECT_EQ(vmm->Join(), 1);
 }
 
 TEST_F(VmmKvmTest, RestoreIntoAnotherMemorySizeIsRefused) {
