@@ -21,7 +21,7 @@ namespace snapfaas::faas {
 
 const char kKernelCommandLine[] =
     "console=ttyS0 quiet loglevel=4 panic=-1 reboot=t i8042.nokbd i8042.noaux 8250.nr_uarts=1 pci=off "
-    "random.trust_cpu=on init_on_free=1";
+    "random.trust_cpu=on init_on_free=1 initcall_blacklist=tracer_init_tracefs";
 
 namespace {
 
