@@ -4,6 +4,7 @@
 #include <sys/prctl.h>
 
 #include <CLI/CLI.hpp>
+#include <csignal>
 
 #include "base/units.h"
 #include "vmm/control_server.h"
@@ -19,6 +20,8 @@ int main(int argc, char** argv) {
   app.add_option("--vcpus", vcpus, "number of vCPUs");
   CLI11_PARSE(app, argc, argv);
 
+  // A log pipe whose reader is gone must not end the VM.
+  std::signal(SIGPIPE, SIG_IGN);
   ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
   snapfaas::UniqueFd control(control_fd);
   if (::fcntl(control_fd, F_SETFD, FD_CLOEXEC) != 0) {

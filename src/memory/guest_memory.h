@@ -25,16 +25,15 @@ class GuestMemory {
   Status Write(GuestAddress to, std::span<const uint8_t> from);
 
   template <typename T>
-    requires(std::is_trivially_copyable_v<T>)
-  Result<T> ReadObject(GuestAddress from) const {
+  requires(std::is_trivially_copyable_v<T>) Result<T> ReadObject(GuestAddress from)
+  const {
     T value{};
     auto read = Read(from, {reinterpret_cast<uint8_t*>(&value), sizeof(T)});
     if (!read) return Forward(read.error());
     return value;
   }
   template <typename T>
-    requires(std::is_trivially_copyable_v<T>)
-  Status WriteObject(GuestAddress to, const T& value) {
+  requires(std::is_trivially_copyable_v<T>) Status WriteObject(GuestAddress to, const T& value) {
     return Write(to, {reinterpret_cast<const uint8_t*>(&value), sizeof(T)});
   }
 
