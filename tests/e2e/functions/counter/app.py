@@ -1,10 +1,9 @@
 """Says what it finds of earlier calls, in its memory and in its files."""
 
 import os
-import tempfile
 
 calls = 0
-mark = os.path.join(tempfile.gettempdir(), "mark")
+mark = "/tmp/mark"
 
 
 def handle(event):
