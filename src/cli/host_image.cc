@@ -8,7 +8,6 @@
 #include <system_error>
 #include <vector>
 
-#include "host/bzimage.h"
 #include "images/initramfs.h"
 #include "images/kernel.h"
 #include "images/process.h"
@@ -56,30 +55,6 @@ Status Publish(const fs::path& path, const std::string& content) {
   return {};
 }
 
-// The kernel as ELF, which QEMU starts at its PVH entry: unpacking itself is most of what a compressed kernel does
-// while the emulated host boots. Kept as <data>/host/vmlinux-<kernel>.
-Result<fs::path> UnpackKernel(const images::KernelFiles& kernel, const fs::path& folder) {
-  const fs::path unpacked = folder / ("vmlinux-" + kernel.dir.filename().string());
-  std::error_code ignored;
-  if (fs::exists(unpacked, ignored)) return unpacked;
-  const auto image = ReadProgram(kernel.vmlinuz);
-  if (!image) return Forward(image.error());
-  const auto payload = host::BzImagePayload(*image);
-  if (!payload) return Forward(payload.error());
-  const fs::path temporary = folder / "kernel.new";
-  const fs::path compressed = temporary.string() + ".xz";
-  if (auto status = Publish(compressed, std::string(*payload)); !status) return Forward(status.error());
-  // The size of the kernel follows the xz stream.
-  const auto run = images::RunProgram({"xz", "--decompress", "--force", "--single-stream", compressed.string()});
-  fs::remove(compressed, ignored);
-  if (!run) return Forward(run.error());
-  std::error_code failure;
-  fs::rename(temporary, unpacked, failure);
-  if (failure) return FailErrno(failure.value(), "making {}", unpacked.string());
-  RemoveOthers(unpacked, "vmlinux-");
-  return unpacked;
-}
-
 Result<fs::path> MakeInitramfs(const images::KernelFiles& kernel, const fs::path& program, const fs::path& folder) {
   const auto content = ReadProgram(program);
   if (!content) return Forward(content.error());
@@ -103,9 +78,8 @@ Result<host::HostImages> PrepareHostImages(const Context& context, const host::P
   const fs::path folder = context.data_dir / "host";
   const auto initramfs = MakeInitramfs(*kernel, context.bin_dir / "snapfaas-hostd", folder);
   if (!initramfs) return Forward(initramfs.error());
-  const auto unpacked = UnpackKernel(*kernel, folder);
-  // It boots compressed too, some seconds slower.
-  return host::HostImages{unpacked ? *unpacked : kernel->vmlinuz, *initramfs};
+  // Unpacking itself is most of what a compressed kernel does while the emulated host boots.
+  return host::HostImages{kernel->vmlinux, *initramfs};
 }
 
 }  // namespace snapfaas::cli

@@ -7,8 +7,6 @@
 #include <fstream>
 #include <string>
 
-#include "host/bzimage.h"
-
 namespace snapfaas::host {
 namespace {
 
@@ -65,47 +63,6 @@ TEST(Process, MissingProgramIsNotFound) {
   const auto process = StartDaemon({"no-such-program"}, "/dev/null");
   ASSERT_FALSE(process);
   EXPECT_EQ(process.error().code, ErrorCode::kNotFound);
-}
-
-std::string SomeBzImage() {
-  std::string image(2048, '\0');
-  image[0x1f1] = 1;  // one sector of set-up code after the boot sector: the kernel starts at 1024
-  image.replace(0x202, 4, "HdrS");
-  image.replace(0x206, 2, std::string("\x0f\x02", 2));
-  image.replace(0x248, 4, std::string("\x10\0\0\0", 4));
-  image.replace(0x24c, 4, std::string("\x04\0\0\0", 4));
-  image.replace(1024 + 0x10, 4, "DATA");
-  return image;
-}
-
-TEST(BzImage, PayloadIsFound) {
-  const auto image = SomeBzImage();
-  EXPECT_EQ(*BzImagePayload(image), "DATA");
-}
-
-TEST(BzImage, ShortFileIsCorrupt) {
-  EXPECT_EQ(BzImagePayload(SomeBzImage().substr(0, 0x24f)).error().code, ErrorCode::kCorrupt);
-}
-
-TEST(BzImage, WrongMagicIsCorrupt) {
-  auto image = SomeBzImage();
-  image[0x202] = 'X';
-  EXPECT_EQ(BzImagePayload(image).error().code, ErrorCode::kCorrupt);
-}
-
-TEST(BzImage, OldProtocolIsCorrupt) {
-  auto image = SomeBzImage();
-  image[0x206] = 7;
-  EXPECT_EQ(BzImagePayload(image).error().code, ErrorCode::kCorrupt);
-}
-
-TEST(BzImage, PayloadBeyondTheEndIsCorrupt) {
-  auto image = SomeBzImage();
-  image.replace(0x24c, 4, std::string("\xff\xff\xff\xff", 4));
-  EXPECT_EQ(BzImagePayload(image).error().code, ErrorCode::kCorrupt);
-  image = SomeBzImage();
-  image.replace(0x248, 4, std::string("\xff\xff\xff\xff", 4));
-  EXPECT_EQ(BzImagePayload(image).error().code, ErrorCode::kCorrupt);
 }
 
 }  // namespace

@@ -49,7 +49,7 @@ std::optional<KernelFiles> FilesOfFolder(const fs::path& dir) {
   const std::string name = dir.filename().string();
   const size_t separator = name.find('_');
   std::error_code error;
-  if (separator == std::string::npos || !fs::is_directory(dir, error)) return std::nullopt;
+  if (separator == std::string::npos || !fs::exists(dir / "vmlinux", error)) return std::nullopt;
   return FilesIn(dir, name.substr(0, separator), name.substr(separator + 1));
 }
 
@@ -122,7 +122,7 @@ Status Unpack(const fs::path& folder, const std::string& release) {
 Status WriteVmlinux(const fs::path& folder) {
   auto bzimage = ReadWholeFile(folder / "vmlinuz");
   if (!bzimage) return Forward(bzimage.error());
-  auto vmlinux = ExtractVmlinux({reinterpret_cast<const uint8_t*>(bzimage->data()), bzimage->size()});
+  auto vmlinux = ExtractVmlinux(*bzimage);
   if (!vmlinux) return Forward(vmlinux.error());
   return WriteWholeFile(folder / "vmlinux", *vmlinux);
 }
@@ -160,7 +160,7 @@ Result<KernelFiles> FetchKernel(const fs::path& data_dir, KernelFlavor flavor, c
   if (!lock) return Forward(lock.error());
   std::error_code error;
   const KernelFiles files = FilesIn(final_dir, package->Release(), package->version);
-  if (fs::exists(flavor == KernelFlavor::kGuest ? files.vmlinux : files.vmlinuz, error)) return files;
+  if (fs::exists(files.vmlinux, error)) return files;
 
   if (progress) progress(fmt::format("kernel: downloading {} {}", package->name, package->version));
   auto folder = TemporaryFolder::Create(kernels);
@@ -168,9 +168,7 @@ Result<KernelFiles> FetchKernel(const fs::path& data_dir, KernelFlavor flavor, c
   if (auto got = Download(folder->path(), *package); !got) return Forward(got.error());
   if (progress) progress("kernel: unpacking");
   if (auto unpacked = Unpack(folder->path(), package->Release()); !unpacked) return Forward(unpacked.error());
-  if (flavor == KernelFlavor::kGuest) {
-    if (auto written = WriteVmlinux(folder->path()); !written) return Forward(written.error());
-  }
+  if (auto written = WriteVmlinux(folder->path()); !written) return Forward(written.error());
   if (auto published = folder->Publish(final_dir); !published) return Forward(published.error());
   return files;
 }

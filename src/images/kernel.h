@@ -1,7 +1,7 @@
 // Debian's kernels, fetched as packages and unpacked below the data folder, never installed.
 //
 //   <data>/kernels/<release>_<package version>/vmlinuz
-//   <data>/kernels/<release>_<package version>/vmlinux        the same kernel unpacked (guest kernels only)
+//   <data>/kernels/<release>_<package version>/vmlinux        the same kernel unpacked
 //   <data>/kernels/<release>_<package version>/lib/modules/<release>/   with modules.dep
 //
 // No root is needed. A folder under its final name is complete: it is published by rename.
@@ -25,7 +25,7 @@ struct KernelFiles {
   std::string package_version;        // "6.1.192-2"
   std::filesystem::path dir;          // the folder of this kernel
   std::filesystem::path vmlinuz;      // bzImage
-  std::filesystem::path vmlinux;      // ELF, what vmlinuz unpacks to; guest kernels only
+  std::filesystem::path vmlinux;      // ELF, what vmlinuz unpacks to
   std::filesystem::path modules_dir;  // .../lib/modules/<release>
 };
 

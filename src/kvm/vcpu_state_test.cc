@@ -13,7 +13,7 @@ VcpuState Example() {
   state.regs.rip = 0x1234;
   state.sregs.cr3 = 0x9000;
   state.xsave.assign(kXsaveBytes, 7);
-  state.msrs = {{.index = 0x10, .data = 42}, {.index = 0x4b564d01, .data = 43}};
+  state.msrs = {{0x10, 0, 42}, {0x4b564d01, 0, 43}};
   state.tsc_khz = 2'000'000;
   return state;
 }

@@ -2,16 +2,19 @@
 
 #include <gtest/gtest.h>
 
+#include <string>
+
 namespace snapfaas::vmm {
 namespace {
 
 std::vector<kvm_cpuid_entry2> Host() {
   std::vector<kvm_cpuid_entry2> entries(5);
-  entries[0] = {.function = 0, .ebx = 0x68747541, .ecx = 0x444d4163, .edx = 0x69746e65};
-  entries[1] = {.function = 1, .eax = 0x00800f12, .ebx = 0x05100800};
-  entries[2] = {.function = 0xa, .eax = 0x07300404, .ebx = 1};
-  entries[3] = {.function = 0xb, .index = 1, .edx = 9};
-  entries[4] = {.function = 0xd, .eax = 7, .ebx = 576, .ecx = 832};
+  // function, index, flags, eax, ebx, ecx, edx, padding
+  entries[0] = {0, 0, 0, 0, 0x68747541, 0x444d4163, 0x69746e65, {}};
+  entries[1] = {1, 0, 0, 0x00800f12, 0x05100800, 0, 0, {}};
+  entries[2] = {0xa, 0, 0, 0x07300404, 1, 0, 0, {}};
+  entries[3] = {0xb, 1, 0, 0, 0, 0, 9, {}};
+  entries[4] = {0xd, 0, 0, 7, 576, 832, 0, {}};
   return entries;
 }
 

@@ -7,6 +7,7 @@
 
 #include <cstring>
 
+#include "base/unique_fd.h"
 #include "base/units.h"
 
 namespace snapfaas::vmm {
@@ -25,7 +26,7 @@ void Put(std::vector<uint8_t>& bytes, size_t offset, T value) {
 
 // The least that the boot protocol asks of a bzImage: one setup sector, then `payload`.
 std::vector<uint8_t> BzImage(const std::vector<uint8_t>& payload) {
-  std::vector<uint8_t> bytes(1024);
+  std::vector<uint8_t> bytes(1024 + payload.size());
   bytes[0x1f1] = 1;
   bytes[0x201] = 0x66;
   Put(bytes, 0x202, uint32_t{0x53726448});
@@ -34,7 +35,7 @@ std::vector<uint8_t> BzImage(const std::vector<uint8_t>& payload) {
   Put(bytes, 0x22c, uint32_t{0x7fffffff});
   Put(bytes, 0x236, uint16_t{1});
   Put(bytes, 0x260, uint32_t{1_MiB});
-  bytes.insert(bytes.end(), payload.begin(), payload.end());
+  for (size_t i = 0; i < payload.size(); ++i) bytes[1024 + i] = payload[i];
   return bytes;
 }
 
