@@ -9,6 +9,7 @@
 #include <sys/sysinfo.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cctype>
 #include <cstdio>
@@ -75,7 +76,8 @@ bool CommandLineHas(const char* word) {
   return false;
 }
 
-// Takes nearly all free memory as anonymous pages, which the kernel zeroes, and gives it back. The kernel keeps a
+// Takes free memory as anonymous pages, which the kernel zeroes, and gives it back. The allocator hands out what was
+// freed lately before what was never used, so a bounded part is enough however large the VM is. The kernel keeps a
 // reserve that it does not hand out, so the reserve is made small for the while.
 void ZeroFreeMemory() {
   constexpr size_t kChunk = size_t{1} << 20;
@@ -86,7 +88,8 @@ void ZeroFreeMemory() {
   WriteSmallFile(kReserve, "256");
   struct sysinfo info {};
   if (::sysinfo(&info) != 0) return;
-  const size_t limit = info.totalram;
+  constexpr size_t kMostEverUsed = size_t{160} << 20;
+  const size_t limit = std::min<size_t>(info.totalram, kMostEverUsed);
   void* mapping = ::mmap(nullptr, limit, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (mapping != MAP_FAILED) {
     auto* bytes = static_cast<char*>(mapping);

@@ -21,9 +21,13 @@ namespace snapfaas::faas {
 
 const char kKernelCommandLine[] =
     "console=ttyS0 quiet loglevel=4 panic=-1 reboot=t i8042.nokbd i8042.noaux 8250.nr_uarts=1 pci=off "
-    "random.trust_cpu=on init_on_free=1 initcall_blacklist=tracer_init_tracefs";
+    "random.trust_cpu=on initcall_blacklist=tracer_init_tracefs";
 
 namespace {
+
+// Has the agent zero what was freed during the boot, so that it is not stored. The kernel's own init_on_free would
+// touch all of RAM at boot, and go on costing restored VMs.
+constexpr char kScrub[] = " snapfaas.scrub";
 
 constexpr int64_t kNanosPerSecond = 1'000'000'000;
 constexpr int64_t kLastWordsPatience = 2 * kNanosPerSecond;
@@ -175,7 +179,7 @@ Result<wire::SnapshotTakenEvent> MicroVm::Impl::BootToSnapshot(BootImages images
   auto devices = Devices(std::move(images.runtimefs), FunctionFiles());
   if (!devices) return Forward(devices.error());
   wire::BootCommand command;
-  command.cmdline = kKernelCommandLine;
+  command.cmdline = std::string(kKernelCommandLine) + kScrub;
   command.kernel = std::move(images.kernel);
   command.initramfs = std::move(images.initramfs);
   command.devices = std::move(*devices);
