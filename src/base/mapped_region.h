@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "base/result.h"
+#include "base/units.h"
 
 namespace snapfaas {
 
@@ -29,8 +30,9 @@ class MappedRegion {
   MappedRegion& operator=(const MappedRegion&) = delete;
   ~MappedRegion() { Unmap(); }
 
-  // Zeroed private memory that takes no space until it is touched.
-  static Result<MappedRegion> Anonymous(size_t size);
+  // Zeroed private memory that takes no space until it is touched, at a multiple of `alignment` bytes.
+  // REQUIRES: alignment is a power of two, and a page or more.
+  static Result<MappedRegion> Anonymous(size_t size, size_t alignment = kPageSize);
 
   // `prot` and `flags` as mmap(2) takes them.
   static Result<MappedRegion> OfFile(int fd, uint64_t offset, size_t size, int prot, int flags);

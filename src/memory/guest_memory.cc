@@ -11,8 +11,12 @@ Result<GuestMemory> GuestMemory::Create(uint64_t size) {
   if (size == 0 || size % kPageSize != 0) {
     return Fail(ErrorCode::kInvalidArgument, "a memory size of {} bytes is not a whole number of pages", size);
   }
-  auto region = MappedRegion::Anonymous(size);
+  // KVM maps 2 MiB at once where the host does and both addresses are aligned alike: hundreds of times fewer faults.
+  constexpr size_t kHugePage = 2_MiB;
+  auto region = MappedRegion::Anonymous(size, kHugePage);
   if (!region) return Forward(region.error());
+  // Advice only: a host without huge pages runs the guest as well, slower.
+  ::madvise(region->data(), region->size(), MADV_HUGEPAGE);
   return GuestMemory(std::move(*region));
 }
 
