@@ -67,7 +67,7 @@ void FaultInjectingFileSystem::NoteBytes(const std::string& path) {
 void FaultInjectingFileSystem::NoteEntries(const std::string& path) {
   std::map<std::string, ino_t> entries;
   for (const auto& name : real_.List(path).value_or(std::vector<std::string>())) {
-    entries[name] = NodeOf(path + "/" + name);
+    entries[name] = NodeOf(fmt::format("{}/{}", path, name));
   }
   nodes_[NodeOf(path)].entries = std::move(entries);
 }
@@ -78,7 +78,8 @@ void FaultInjectingFileSystem::NoteTree(const std::string& path) {
     return;
   }
   NoteEntries(path);
-  for (const auto& name : real_.List(path).value_or(std::vector<std::string>())) NoteTree(path + "/" + name);
+  for (const auto& name : real_.List(path).value_or(std::vector<std::string>()))
+    NoteTree(fmt::format("{}/{}", path, name));
 }
 
 void FaultInjectingFileSystem::CollectDurable(ino_t folder, const std::string& path, Tree& tree) const {
@@ -91,9 +92,9 @@ void FaultInjectingFileSystem::CollectDurable(ino_t folder, const std::string& p
 
 void FaultInjectingFileSystem::CollectPresent(const std::string& folder, const std::string& path, Tree& tree) {
   for (const auto& name : real_.List(folder).value_or(std::vector<std::string>())) {
-    const Node& node = nodes_.at(NodeOf(folder + "/" + name));
+    const Node& node = nodes_.at(NodeOf(fmt::format("{}/{}", folder, name)));
     tree[path + name] = node.is_folder ? nullptr : &node.bytes;
-    if (node.is_folder) CollectPresent(folder + "/" + name, path + name + "/", tree);
+    if (node.is_folder) CollectPresent(fmt::format("{}/{}", folder, name), fmt::format("{}{}/", path, name), tree);
   }
 }
 
@@ -192,6 +193,17 @@ Result<uint64_t> FaultInjectingFileSystem::FileSize(const std::string& path) {
   auto allowed = Look(path);
   if (!allowed) return Forward(allowed.error());
   return real_.FileSize(path);
+}
+
+Result<FileInfo> FaultInjectingFileSystem::Inspect(const std::string& path) {
+  auto allowed = Look(path);
+  if (!allowed) return Forward(allowed.error());
+  return real_.Inspect(path);
+}
+
+Status FaultInjectingFileSystem::Touch(const std::string& path) {
+  auto allowed = Change(path);
+  return allowed ? real_.Touch(path) : allowed;
 }
 
 Result<std::string> FaultInjectingFileSystem::ReadSmallFile(const std::string& path, size_t limit) {

@@ -27,7 +27,7 @@ class FaultInjectingFileSystem : public FileSystem {
   explicit FaultInjectingFileSystem(std::string root);
 
   // Operations that change something are counted: CreateFolder, RemoveFile, RemoveFolder, Rename, OpenForWriting,
-  // SyncFile, SyncFolder. Counting starts anew with each of these calls.
+  // SyncFile, SyncFolder, Touch. Counting starts anew with each of these calls.
   void FailAt(int operation, int os_errno);  // this one, once, before it has an effect; the first is 0
   void CrashAt(int operation);               // this one and everything after it, reads too, until Restart
   int operations() const { return operations_; }
@@ -48,6 +48,8 @@ class FaultInjectingFileSystem : public FileSystem {
   Result<std::vector<std::string>> List(const std::string& folder) override;
   Result<bool> Exists(const std::string& path) override;
   Result<uint64_t> FileSize(const std::string& path) override;
+  Result<FileInfo> Inspect(const std::string& path) override;
+  Status Touch(const std::string& path) override;
   Result<std::string> ReadSmallFile(const std::string& path, size_t limit) override;
   Result<UniqueFd> LockFolder(const std::string& path, LockMode mode) override;
 

@@ -96,6 +96,22 @@ Result<uint64_t> PosixFileSystem::FileSize(const std::string& path) {
   return static_cast<uint64_t>(info.st_size);
 }
 
+Result<FileInfo> PosixFileSystem::Inspect(const std::string& path) {
+  struct stat info {};
+  if (::lstat(path.c_str(), &info) != 0) return FailErrno(errno, "looking at {}", path);
+  // In units of 512 bytes, whatever the file system's block is.
+  return FileInfo{S_ISDIR(info.st_mode), static_cast<uint64_t>(info.st_blocks) * 512,
+                  int64_t{info.st_mtim.tv_sec} * 1'000'000'000 + info.st_mtim.tv_nsec};
+}
+
+Status PosixFileSystem::Touch(const std::string& path) {
+  const timespec times[2] = {{0, UTIME_OMIT}, {0, UTIME_NOW}};
+  if (::utimensat(AT_FDCWD, path.c_str(), times, AT_SYMLINK_NOFOLLOW) != 0) {
+    return FailErrno(errno, "touching {}", path);
+  }
+  return {};
+}
+
 Result<std::string> PosixFileSystem::ReadSmallFile(const std::string& path, size_t limit) {
   auto fd = OpenForReading(path);
   if (!fd) return Forward(fd.error());
@@ -119,14 +135,21 @@ Result<std::string> PosixFileSystem::ReadSmallFile(const std::string& path, size
 Result<UniqueFd> PosixFileSystem::LockFolder(const std::string& path, LockMode mode) {
   auto fd = OpenPath(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
   if (!fd) return Forward(fd.error());
+  auto locked = Lock(fd->get(), mode, path);
+  if (!locked) return Forward(locked.error());
+  return fd;
+}
+
+Status Lock(int fd, LockMode mode, const std::string& path) {
   int operation = LOCK_EX;
   if (mode == LockMode::kShared) operation = LOCK_SH;
+  if (mode == LockMode::kTryShared) operation = LOCK_SH | LOCK_NB;
   if (mode == LockMode::kTryExclusive) operation = LOCK_EX | LOCK_NB;
-  while (::flock(fd->get(), operation) != 0) {
+  while (::flock(fd, operation) != 0) {
     if (errno == EWOULDBLOCK) return Fail(ErrorCode::kUnavailable, "{} is in use by another process", path);
     if (errno != EINTR) return FailErrno(errno, "locking {}", path);
   }
-  return fd;
+  return {};
 }
 
 Status CreateFolders(FileSystem& files, const std::string& path) {
@@ -150,7 +173,7 @@ Status RemoveFlatFolder(FileSystem& files, const std::string& path) {
     return Forward(names.error());
   }
   for (const auto& name : *names) {
-    auto removed = files.RemoveFile(path + "/" + name);
+    auto removed = files.RemoveFile(fmt::format("{}/{}", path, name));
     if (!removed) return removed;
   }
   return files.RemoveFolder(path);

@@ -15,11 +15,18 @@
 
 namespace snapfaas {
 
-// flock(2) on a folder.
+// flock(2).
 enum class LockMode {
   kShared,        // waits
+  kTryShared,     // kUnavailable at once when somebody holds it exclusively
   kExclusive,     // waits
   kTryExclusive,  // kUnavailable at once when somebody holds it
+};
+
+struct FileInfo {
+  bool is_folder = false;
+  uint64_t disk_bytes = 0;  // without what is in a folder
+  int64_t modified_unix_ns = 0;
 };
 
 class FileSystem {
@@ -47,6 +54,9 @@ class FileSystem {
   virtual Result<std::vector<std::string>> List(const std::string& folder) = 0;
   virtual Result<bool> Exists(const std::string& path) = 0;
   virtual Result<uint64_t> FileSize(const std::string& path) = 0;
+  virtual Result<FileInfo> Inspect(const std::string& path) = 0;
+  // The time of modification becomes now.
+  virtual Status Touch(const std::string& path) = 0;
   // The whole file; kCorrupt when it is longer than `limit`.
   virtual Result<std::string> ReadSmallFile(const std::string& path, size_t limit) = 0;
 
@@ -67,6 +77,8 @@ class PosixFileSystem : public FileSystem {
   Result<std::vector<std::string>> List(const std::string& folder) override;
   Result<bool> Exists(const std::string& path) override;
   Result<uint64_t> FileSize(const std::string& path) override;
+  Result<FileInfo> Inspect(const std::string& path) override;
+  Status Touch(const std::string& path) override;
   Result<std::string> ReadSmallFile(const std::string& path, size_t limit) override;
   Result<UniqueFd> LockFolder(const std::string& path, LockMode mode) override;
 };
@@ -76,6 +88,9 @@ Status CreateFolders(FileSystem& files, const std::string& path);
 
 // A folder of files only, with its files; succeeds when there is none.
 Status RemoveFlatFolder(FileSystem& files, const std::string& path);
+
+// On an open file or folder, whose path is for errors. Held until its last duplicate and mapping are gone.
+Status Lock(int fd, LockMode mode, const std::string& path);
 
 // All of `bytes`, at the descriptor's position.
 Status WriteAll(int fd, std::string_view bytes);

@@ -2,11 +2,14 @@
 
 #include <gtest/gtest.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <cerrno>
+#include <chrono>
 #include <filesystem>
 
 #include "base/fault_injecting_file_system.h"
+#include "base/scratch_folder_for_tests.h"
 
 namespace snapfaas {
 namespace {
@@ -14,12 +17,6 @@ namespace {
 // Runs over a temporary folder that goes with the test.
 class FileSystemTest : public testing::Test {
  protected:
-  FileSystemTest() {
-    std::string pattern = testing::TempDir() + "/file_system_XXXXXX";
-    root_ = ::mkdtemp(pattern.data());
-  }
-  ~FileSystemTest() override { std::filesystem::remove_all(root_); }
-
   std::string Path(std::string_view name) const { return root_ + "/" + std::string(name); }
 
   static void Write(FileSystem& files, const std::string& path, std::string_view bytes) {
@@ -28,7 +25,8 @@ class FileSystemTest : public testing::Test {
     ASSERT_TRUE(WriteAll(fd->get(), bytes));
   }
 
-  std::string root_;
+  ScratchFolder folder_;
+  std::string root_ = folder_.path().string();
   PosixFileSystem files_;
 };
 
@@ -115,6 +113,45 @@ TEST_F(FileSystemTest, ReadersShareALock) {
   auto first = files_.LockFolder(root_, LockMode::kShared);
   EXPECT_TRUE(files_.LockFolder(root_, LockMode::kShared));
   EXPECT_FALSE(files_.LockFolder(root_, LockMode::kTryExclusive));
+}
+
+TEST_F(FileSystemTest, LockOnAFileLastsAsLongAsADuplicateOfItsDescriptor) {
+  Write(files_, Path("a"), "x");
+  auto reader = files_.OpenForReading(Path("a"));
+  const auto other = files_.OpenForReading(Path("a"));
+  ASSERT_TRUE(reader && other);
+  ASSERT_TRUE(Lock(reader->get(), LockMode::kTryShared, "a"));
+  UniqueFd duplicate(::dup(reader->get()));
+  reader->Reset();
+  EXPECT_EQ(Lock(other->get(), LockMode::kTryExclusive, "a").error().code, ErrorCode::kUnavailable);
+  duplicate.Reset();
+  EXPECT_TRUE(Lock(other->get(), LockMode::kTryExclusive, "a"));
+  EXPECT_EQ(Lock(files_.OpenForReading(Path("a"))->get(), LockMode::kTryShared, "a").error().code,
+            ErrorCode::kUnavailable);
+}
+
+TEST_F(FileSystemTest, TellsDiskSpaceOfAFileWithHoles) {
+  const UniqueFd file = std::move(files_.OpenForWriting(Path("a")).value());
+  ASSERT_EQ(::ftruncate(file.get(), 1 << 20), 0);
+  EXPECT_EQ(files_.Inspect(Path("a"))->disk_bytes, 0U);
+  ASSERT_TRUE(WriteAll(file.get(), std::string(1 << 16, 'x')));
+  ASSERT_EQ(::fsync(file.get()), 0);
+  const auto info = files_.Inspect(Path("a"));
+  EXPECT_FALSE(info->is_folder);
+  EXPECT_GE(info->disk_bytes, 1U << 16);
+  EXPECT_LT(info->disk_bytes, 1U << 20);
+  EXPECT_TRUE(files_.Inspect(root_)->is_folder);
+  EXPECT_EQ(files_.Inspect(Path("missing")).error().code, ErrorCode::kNotFound);
+}
+
+TEST_F(FileSystemTest, TouchedFolderIsModifiedNow) {
+  ASSERT_TRUE(files_.CreateFolder(Path("f")));
+  const auto old = std::filesystem::last_write_time(Path("f")) - std::chrono::hours(1);
+  std::filesystem::last_write_time(Path("f"), old);
+  const int64_t before = files_.Inspect(Path("f"))->modified_unix_ns;
+  ASSERT_TRUE(files_.Touch(Path("f")));
+  EXPECT_GT(files_.Inspect(Path("f"))->modified_unix_ns, before + 3'000'000'000'000);
+  EXPECT_EQ(files_.Touch(Path("missing")).error().code, ErrorCode::kNotFound);
 }
 
 TEST_F(FileSystemTest, CreatesFoldersOnTheWay) {

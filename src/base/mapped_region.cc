@@ -23,9 +23,9 @@ Result<MappedRegion> MappedRegion::OfFile(int fd, uint64_t offset, size_t size, 
   return MappedRegion(static_cast<uint8_t*>(data), size);
 }
 
-Status MappedRegion::ReplaceWithPrivateView(int fd) {
-  void* data = ::mmap(data_, size_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED | MAP_NORESERVE, fd, 0);
-  if (data == MAP_FAILED) return FailErrno(errno, "mapping {} bytes of a memory image", size_);
+Status MappedRegion::ReplaceStart(int fd, size_t size, int prot, int flags) {
+  void* data = ::mmap(data_, size, prot, flags | MAP_FIXED | MAP_NORESERVE, fd, 0);
+  if (data == MAP_FAILED) return FailErrno(errno, "mapping {} bytes of a file", size);
   return {};
 }
 

@@ -37,9 +37,9 @@ class MappedRegion {
   // `prot` and `flags` as mmap(2) takes them.
   static Result<MappedRegion> OfFile(int fd, uint64_t offset, size_t size, int prot, int flags);
 
-  // Puts a private copy-on-write view of the file over the whole region, at the same address.
-  // REQUIRES: the file holds at least size() bytes.
-  Status ReplaceWithPrivateView(int fd);
+  // Puts a view of the file's first `size` bytes over the start of the region, at the same address.
+  // REQUIRES: size is not larger than size(), and the file is that long.
+  Status ReplaceStart(int fd, size_t size, int prot, int flags);
 
   uint8_t* data() const { return data_; }
   size_t size() const { return size_; }

@@ -10,5 +10,6 @@ constexpr uint64_t operator""_MiB(unsigned long long n) { return n << 20; }
 constexpr uint64_t operator""_GiB(unsigned long long n) { return n << 30; }
 
 inline constexpr uint64_t kPageSize = 4096;
+inline constexpr uint64_t kHugePageSize = 2_MiB;
 
 }  // namespace snapfaas
