@@ -12,6 +12,7 @@ class GuestAddress {
   constexpr explicit GuestAddress(uint64_t value) : value_(value) {}
 
   constexpr uint64_t value() const { return value_; }
+  // NOLINTNEXTLINE(modernize-use-nullptr): the 0 of a rewritten comparison is no pointer
   constexpr auto operator<=>(const GuestAddress&) const = default;
 
   // Wraps at 2^64 as the guest's arithmetic would; every access checks its range anyway.

@@ -10,9 +10,13 @@
 
 #include "base/mapped_region.h"
 #include "base/result.h"
+#include "base/unique_fd.h"
 #include "memory/guest_address.h"
+#include "memory/page_run.h"
 
 namespace snapfaas {
+
+enum class PageAccess { kRead, kWrite };
 
 class GuestMemory {
  public:
@@ -47,7 +51,26 @@ class GuestMemory {
 
   // Puts a private copy-on-write view of the file in place of the memory; the address in the VMM stays.
   // REQUIRES: the file holds at least size() bytes.
-  Status MapPrivateImage(int fd) { return region_.ReplaceWithPrivateView(fd); }
+  Status MapPrivateImage(int fd) {
+    return region_.ReplaceStart(fd, region_.size(), PROT_READ | PROT_WRITE, MAP_PRIVATE);
+  }
+
+  // As above, for some of the pages, from page `file_page` of the file on. kGuestError: they lie outside the memory.
+  Status MapPrivatePages(int fd, uint64_t file_page, const PageRun& run);
+
+  // Forgets what was written: private copies of a mapped image's pages show the image again, memory without one is
+  // zeroes.
+  Status DropPages();
+  // As above, of some pages. kGuestError: they lie outside the memory.
+  Status DropPages(const PageRun& run);
+
+  // From now on a touched page comes alone, where the host would bring in its neighbours: what is in place then tells
+  // what was touched. Until the descriptor is closed. Of a private mapping of a file in memory, on a host that can.
+  Result<UniqueFd> BringInSinglePages();
+
+  // Brings the pages into the host's page tables at once, for writing as copies of this mapping's own, so that a guest
+  // that touches them does not wait for the host's memory management. Advice; pages outside the memory are left out.
+  void Populate(const PageRun& run, PageAccess access);
 
   uint8_t* host_base() const { return region_.data(); }
 

@@ -1,11 +1,13 @@
 #include "memory/guest_memory.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include <array>
 #include <limits>
+#include <vector>
 
 #include "base/unique_fd.h"
 #include "base/units.h"
@@ -96,6 +98,112 @@ TEST(GuestMemory, PrivateImageIsSeenAndNotChanged) {
   uint8_t stored = 0;
   ASSERT_EQ(::pread(image.get(), &stored, 1, 5), 1);
   EXPECT_EQ(stored, 7);
+}
+
+// A file whose pages hold 0x10, 0x11, 0x12, ...
+UniqueFd MakeImage(uint8_t pages) {
+  UniqueFd image(::memfd_create("image", MFD_CLOEXEC));
+  for (uint8_t page = 0; page < pages; ++page) {
+    const std::vector<uint8_t> bytes(kPageSize, 0x10 + page);
+    EXPECT_EQ(::pwrite(image.get(), bytes.data(), kPageSize, static_cast<off_t>(page * kPageSize)),
+              static_cast<ssize_t>(kPageSize));
+  }
+  return image;
+}
+
+// Whether the host's page tables have the page (proc(5), /proc/pid/pagemap).
+bool IsMapped(const GuestMemory& memory, uint64_t page) {
+  const UniqueFd pagemap(::open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC));
+  uint64_t entry = 0;
+  const uint64_t index = reinterpret_cast<uintptr_t>(memory.host_base()) / kPageSize + page;
+  EXPECT_EQ(::pread(pagemap.get(), &entry, sizeof(entry), static_cast<off_t>(index * sizeof(entry))),
+            static_cast<ssize_t>(sizeof(entry)));
+  return (entry >> 63) != 0;
+}
+
+uint8_t FirstByteOf(const GuestMemory& memory, uint64_t page) {
+  return memory.ReadObject<uint8_t>(GuestAddress(page * kPageSize)).value();
+}
+
+TEST(GuestMemory, SomePagesOfAnImageLieOverAnother) {
+  const UniqueFd image = MakeImage(4);
+  const UniqueFd overlay = MakeImage(8);
+  GuestMemory memory = std::move(GuestMemory::Create(4 * kPageSize).value());
+  const uint8_t* base = memory.host_base();
+  ASSERT_TRUE(memory.MapPrivateImage(image.get()));
+  ASSERT_TRUE(memory.MapPrivatePages(overlay.get(), 6, {1, 2}));
+  EXPECT_EQ(memory.host_base(), base);
+  EXPECT_EQ(FirstByteOf(memory, 0), 0x10);
+  EXPECT_EQ(FirstByteOf(memory, 1), 0x16);
+  EXPECT_EQ(FirstByteOf(memory, 2), 0x17);
+  EXPECT_EQ(FirstByteOf(memory, 3), 0x13);
+  ASSERT_TRUE(memory.WriteObject(GuestAddress(kPageSize), uint8_t{1}));
+  uint8_t stored = 0;
+  ASSERT_EQ(::pread(overlay.get(), &stored, 1, 6 * kPageSize), 1);
+  EXPECT_EQ(stored, 0x16);
+}
+
+TEST(GuestMemory, PagesOutsideAreNotMapped) {
+  const UniqueFd image = MakeImage(8);
+  GuestMemory memory = Make();
+  for (const PageRun& run : {PageRun{0, 3}, PageRun{1, 2}, PageRun{2, 1}, PageRun{0xffffffff, 0xffffffff}}) {
+    const auto mapped = memory.MapPrivatePages(image.get(), 0, run);
+    ASSERT_FALSE(mapped) << run.first_page;
+    EXPECT_EQ(mapped.error().code, ErrorCode::kGuestError);
+  }
+  EXPECT_EQ(FirstByteOf(memory, 0), 0);
+  EXPECT_EQ(FirstByteOf(memory, 1), 0);
+}
+
+TEST(GuestMemory, DroppedPagesShowTheImageAgain) {
+  const UniqueFd image = MakeImage(2);
+  GuestMemory memory = std::move(GuestMemory::Create(2 * kPageSize).value());
+  ASSERT_TRUE(memory.MapPrivateImage(image.get()));
+  ASSERT_TRUE(memory.WriteObject(GuestAddress(kPageSize), uint8_t{1}));
+  ASSERT_TRUE(memory.DropPages());
+  EXPECT_EQ(FirstByteOf(memory, 0), 0x10);
+  EXPECT_EQ(FirstByteOf(memory, 1), 0x11);
+}
+
+TEST(GuestMemory, DroppedPagesWithoutAnImageAreZeroes) {
+  GuestMemory memory = Make();
+  ASSERT_TRUE(memory.WriteObject(GuestAddress(0), uint64_t{1}));
+  ASSERT_TRUE(memory.DropPages());
+  EXPECT_EQ(memory.ReadObject<uint64_t>(GuestAddress(0)).value(), 0U);
+}
+
+TEST(GuestMemory, PopulatedPagesAreThereAndHoldTheSame) {
+  const UniqueFd image = MakeImage(4);
+  for (const PageAccess access : {PageAccess::kRead, PageAccess::kWrite}) {
+    GuestMemory memory = std::move(GuestMemory::Create(4 * kPageSize).value());
+    ASSERT_TRUE(memory.MapPrivateImage(image.get()));
+    memory.Populate({1, 2}, access);
+    memory.Populate({3, 2}, access);  // outside: left out
+    EXPECT_TRUE(IsMapped(memory, 1));
+    EXPECT_TRUE(IsMapped(memory, 2));
+    // Reading maps the neighbours that the host has at hand along.
+    if (access == PageAccess::kWrite) {
+      EXPECT_FALSE(IsMapped(memory, 3));
+    }
+    EXPECT_EQ(FirstByteOf(memory, 1), 0x11);
+    EXPECT_EQ(FirstByteOf(memory, 2), 0x12);
+    EXPECT_EQ(FirstByteOf(memory, 3), 0x13);
+    ASSERT_TRUE(memory.WriteObject(GuestAddress(kPageSize), uint8_t{1}));
+    uint8_t stored = 0;
+    ASSERT_EQ(::pread(image.get(), &stored, 1, kPageSize), 1);
+    EXPECT_EQ(stored, 0x11);
+  }
+}
+
+TEST(GuestMemory, TouchedPagesComeAlone) {
+  const UniqueFd image = MakeImage(8);
+  GuestMemory memory = std::move(GuestMemory::Create(8 * kPageSize).value());
+  ASSERT_TRUE(memory.MapPrivateImage(image.get()));
+  const auto single = memory.BringInSinglePages();
+  if (!single) GTEST_SKIP() << single.error().Message();
+  EXPECT_EQ(FirstByteOf(memory, 2), 0x12);
+  ASSERT_TRUE(memory.WriteObject(GuestAddress(5 * kPageSize), uint8_t{1}));
+  for (uint64_t page = 0; page < 8; ++page) EXPECT_EQ(IsMapped(memory, page), page == 2 || page == 5) << page;
 }
 
 TEST(GuestAddress, ArithmeticWrapsAndOrders) {

@@ -43,10 +43,8 @@ std::string EncodeFrame(std::string_view kind, std::string_view payload) {
 
 Result<std::optional<Frame>> FrameParser::Next() {
   const size_t newline = buffer_.find('\n');
-  if (newline == std::string::npos) {
-    if (buffer_.size() > kMaxHeader) return Fail(ErrorCode::kCorrupt, "a frame header has no end");
-    return std::optional<Frame>();
-  }
+  if (std::min(newline, buffer_.size()) > kMaxHeader) return Fail(ErrorCode::kCorrupt, "a frame header has no end");
+  if (newline == std::string::npos) return std::optional<Frame>();
   const std::string_view header = std::string_view(buffer_).substr(0, newline);
   const size_t space = header.find(' ');
   size_t length = 0;

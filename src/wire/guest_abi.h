@@ -19,6 +19,7 @@ enum class Doorbell : uint32_t {
   kAgentUp = 2,    // the agent runs: OpenRC's part is over
   kRuntimeUp = 3,  // the language bootstrap waits for a function
   kMounted = 4,    // the appfs is mounted; the bootstrap has been told to load
+  kIdentity = 5,   // before it: the machine has its identity: clock, host name, boot id, random seed
   // The poster's values.
   kSnapshot = 124,  // from every vCPU: take the snapshot here. A vCPU is held until all have rung
   kReady = 126,     // ready for requests
@@ -33,8 +34,9 @@ struct IdentityPage {
   uint64_t magic;
   uint64_t generation;  // 0 after a boot, differing after every restore
   int64_t realtime_ns;  // the host's CLOCK_REALTIME when the vCPUs were let go
-  uint8_t has_appfs;    // 1: /dev/vdb holds an appfs to be mounted
-  uint8_t reserved[7];  // zero
+  uint8_t has_appfs;    // 1: /dev/vda holds an appfs to be mounted
+  uint8_t checkpoint;   // 1: once the function is loaded, go to the snapshot point (124) again
+  uint8_t reserved[6];  // zero
   uint8_t seed[64];     // from the host's random source, never used twice
   char vm_id[64];       // NUL-terminated
   char hostname[64];    // NUL-terminated
@@ -45,7 +47,12 @@ static_assert(sizeof(IdentityPage) == 224);
 inline constexpr char kRequestPortName[] = "snapfaas.requests";
 inline constexpr char kLogPortName[] = "snapfaas.log";
 
-// /dev/vdb always claims this size, so that any appfs fits behind a snapshot; reads past the image yield zeroes.
+// How the agent's line on the console begins when the language bootstrap has ended, after "snapfaas-agent: ": AWS
+// Lambda's words, for a person. "Runtime exited with error: exit status 1", "... with error: signal: killed", "...
+// without providing a reason".
+inline constexpr char kRuntimeExited[] = "Runtime exited";
+
+// /dev/vda always claims this size, so that any appfs fits behind a snapshot; reads past the image yield zeroes.
 inline constexpr uint64_t kAppfsDeviceBytes = uint64_t{1} << 40;
 
 }  // namespace snapfaas::wire

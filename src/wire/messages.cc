@@ -16,6 +16,9 @@ namespace {
 
 constexpr uint8_t kBootTag = 1;
 constexpr uint8_t kRestoreTag = 2;
+constexpr uint8_t kRecordTag = 3;
+constexpr uint8_t kResetTag = 4;
+constexpr uint8_t kPrimeTag = 5;
 constexpr size_t kMaxText = 16 * 1024;
 
 // Notes for each descriptor of a message whether it is there, and moves it beside the bytes.
@@ -25,6 +28,13 @@ class FdSink {
   void Put(UniqueFd fd) {
     writer_.Put(static_cast<uint8_t>(fd.valid() ? 1 : 0));
     if (fd.valid()) packet_.fds.push_back(std::move(fd));
+  }
+  void Put(SnapshotFds fds) {
+    Put(std::move(fds.state));
+    Put(std::move(fds.memory));
+    Put(std::move(fds.overlay));
+    Put(std::move(fds.kernel));
+    Put(std::move(fds.plan));
   }
   void Put(DeviceFds fds) {
     Put(std::move(fds.runtimefs));
@@ -49,6 +59,15 @@ class FdSource {
       return UniqueFd();
     }
     return std::move(packet_.fds[next_++]);
+  }
+  SnapshotFds GetSnapshot() {
+    SnapshotFds fds;
+    fds.state = Get();
+    fds.memory = Get();
+    fds.overlay = Get();
+    fds.kernel = Get();
+    fds.plan = Get();
+    return fds;
   }
   DeviceFds GetDevices() {
     DeviceFds fds;
@@ -78,6 +97,94 @@ VmIdentity GetIdentity(ByteReader& reader) {
   return identity;
 }
 
+struct CommandEncoder {
+  ByteWriter& writer;
+  FdSink& fds;
+  void operator()(BootCommand boot) const {
+    writer.Put(kBootTag);
+    writer.PutString(boot.cmdline);
+    PutIdentity(writer, boot.identity);
+    fds.Put(std::move(boot.kernel));
+    fds.Put(std::move(boot.initramfs));
+    fds.Put(std::move(boot.devices));
+    fds.Put(std::move(boot.snapshot_state));
+    fds.Put(std::move(boot.snapshot_memory));
+  }
+  void operator()(RestoreCommand restore) const {
+    writer.Put(kRestoreTag);
+    writer.Put(static_cast<uint8_t>(restore.mode));
+    PutIdentity(writer, restore.identity);
+    fds.Put(std::move(restore.snapshot));
+    fds.Put(std::move(restore.devices));
+    fds.Put(std::move(restore.function_state));
+    fds.Put(std::move(restore.function_memory));
+  }
+  void operator()(RecordWorkingSetCommand record) const {
+    writer.Put(kRecordTag);
+    fds.Put(std::move(record.file));
+  }
+  void operator()(PrimeCommand prime) const {
+    writer.Put(kPrimeTag);
+    fds.Put(std::move(prime.snapshot));
+    fds.Put(std::move(prime.runtimefs));
+  }
+  void operator()(ResetCommand reset) const {
+    writer.Put(kResetTag);
+    PutIdentity(writer, reset.identity);
+    fds.Put(std::move(reset.channel));
+    fds.Put(std::move(reset.log));
+  }
+};
+
+Command DecodeCommandBody(ByteReader& reader, FdSource& fds) {
+  switch (reader.Get<uint8_t>()) {
+    case kBootTag: {
+      BootCommand boot;
+      boot.cmdline = reader.GetString(kMaxText);
+      boot.identity = GetIdentity(reader);
+      boot.kernel = fds.Get();
+      boot.initramfs = fds.Get();
+      boot.devices = fds.GetDevices();
+      boot.snapshot_state = fds.Get();
+      boot.snapshot_memory = fds.Get();
+      return boot;
+    }
+    case kRestoreTag: {
+      RestoreCommand restore;
+      const auto mode = reader.Get<uint8_t>();
+      if (mode > static_cast<uint8_t>(RestoreMode::kPrefetch)) reader.MarkBad();
+      restore.mode = static_cast<RestoreMode>(mode);
+      restore.identity = GetIdentity(reader);
+      restore.snapshot = fds.GetSnapshot();
+      restore.devices = fds.GetDevices();
+      restore.function_state = fds.Get();
+      restore.function_memory = fds.Get();
+      return restore;
+    }
+    case kRecordTag: {
+      RecordWorkingSetCommand record;
+      record.file = fds.Get();
+      return record;
+    }
+    case kResetTag: {
+      ResetCommand reset;
+      reset.identity = GetIdentity(reader);
+      reset.channel = fds.Get();
+      reset.log = fds.Get();
+      return reset;
+    }
+    case kPrimeTag: {
+      PrimeCommand prime;
+      prime.snapshot = fds.GetSnapshot();
+      prime.runtimefs = fds.Get();
+      return prime;
+    }
+    default:
+      reader.MarkBad();
+      return ResetCommand();
+  }
+}
+
 struct EventEncoder {
   ByteWriter& writer;
   void operator()(const ShellReadyEvent& event) const { writer.PutI64(event.at_ns); }
@@ -95,6 +202,11 @@ struct EventEncoder {
     writer.Put(event.stored_memory_bytes);
     writer.Put(event.state_bytes);
   }
+  void operator()(const WorkingSetRecordedEvent& event) const {
+    writer.Put(event.read_pages);
+    writer.Put(event.written_pages);
+  }
+  void operator()(const PrimedEvent& /*event*/) const {}
   void operator()(const EndedEvent& event) const {
     writer.Put(static_cast<uint8_t>(event.reason));
     writer.PutString(std::string_view(event.detail).substr(0, kMaxText));
@@ -147,6 +259,14 @@ Event DecodeEventBody(uint8_t tag, ByteReader& reader) {
       event.error.context = reader.GetString(kMaxText);
       return event;
     }
+    case 6: {
+      WorkingSetRecordedEvent event;
+      event.read_pages = reader.Get<uint64_t>();
+      event.written_pages = reader.Get<uint64_t>();
+      return event;
+    }
+    case 7:
+      return PrimedEvent{};
     default:
       reader.MarkBad();
       return EndedEvent{};
@@ -159,24 +279,7 @@ Packet EncodeCommand(Command command) {
   Packet packet;
   ByteWriter writer;
   FdSink fds(packet, writer);
-  if (auto* boot = std::get_if<BootCommand>(&command)) {
-    writer.Put(kBootTag);
-    writer.PutString(boot->cmdline);
-    PutIdentity(writer, boot->identity);
-    fds.Put(std::move(boot->kernel));
-    fds.Put(std::move(boot->initramfs));
-    fds.Put(std::move(boot->devices));
-    fds.Put(std::move(boot->snapshot_state));
-    fds.Put(std::move(boot->snapshot_memory));
-  } else {
-    auto& restore = std::get<RestoreCommand>(command);
-    writer.Put(kRestoreTag);
-    writer.Put(static_cast<uint8_t>(restore.mode));
-    PutIdentity(writer, restore.identity);
-    fds.Put(std::move(restore.state));
-    fds.Put(std::move(restore.memory));
-    fds.Put(std::move(restore.devices));
-  }
+  std::visit(CommandEncoder{writer, fds}, std::move(command));
   packet.bytes = writer.Take();
   return packet;
 }
@@ -184,32 +287,10 @@ Packet EncodeCommand(Command command) {
 Result<Command> DecodeCommand(Packet packet) {
   ByteReader reader(packet.bytes);
   FdSource fds(packet, reader);
-  const auto tag = reader.Get<uint8_t>();
-  if (tag == kBootTag) {
-    BootCommand boot;
-    boot.cmdline = reader.GetString(kMaxText);
-    boot.identity = GetIdentity(reader);
-    boot.kernel = fds.Get();
-    boot.initramfs = fds.Get();
-    boot.devices = fds.GetDevices();
-    boot.snapshot_state = fds.Get();
-    boot.snapshot_memory = fds.Get();
-    auto done = reader.Finish("a boot command");
-    if (!done) return Forward(done.error());
-    return Command(std::move(boot));
-  }
-  if (tag != kRestoreTag) return Fail(ErrorCode::kInvalidArgument, "an unknown command {}", tag);
-  RestoreCommand restore;
-  const auto mode = reader.Get<uint8_t>();
-  if (mode > static_cast<uint8_t>(RestoreMode::kMmap)) reader.MarkBad();
-  restore.mode = static_cast<RestoreMode>(mode);
-  restore.identity = GetIdentity(reader);
-  restore.state = fds.Get();
-  restore.memory = fds.Get();
-  restore.devices = fds.GetDevices();
-  auto done = reader.Finish("a restore command");
+  auto command = DecodeCommandBody(reader, fds);
+  auto done = reader.Finish("a command");
   if (!done) return Forward(done.error());
-  return Command(std::move(restore));
+  return command;
 }
 
 Packet EncodeEvent(const Event& event) {

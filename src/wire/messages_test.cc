@@ -52,10 +52,39 @@ RestoreCommand SparseRestore() {
   RestoreCommand restore;
   restore.mode = RestoreMode::kCopy;
   restore.identity = {"vm-2", "host-2"};
-  restore.state = Marked('s');
-  restore.memory = Marked('m');
+  restore.snapshot.state = Marked('s');
+  restore.snapshot.memory = Marked('m');
   restore.devices.channel = Marked('c');
   return restore;
+}
+
+RestoreCommand FullRestore() {
+  RestoreCommand restore = SparseRestore();
+  restore.mode = RestoreMode::kPrefetch;
+  restore.snapshot.overlay = Marked('v');
+  restore.snapshot.kernel = Marked('k');
+  restore.snapshot.plan = Marked('p');
+  restore.devices.runtimefs = Marked('r');
+  restore.devices.appfs = Marked('a');
+  restore.devices.log = Marked('l');
+  restore.devices.console = Marked('o');
+  restore.function_state = Marked('S');
+  restore.function_memory = Marked('M');
+  return restore;
+}
+
+RecordWorkingSetCommand Record() {
+  RecordWorkingSetCommand record;
+  record.file = Marked('w');
+  return record;
+}
+
+ResetCommand Reset() {
+  ResetCommand reset;
+  reset.channel = Marked('c');
+  reset.log = Marked('l');
+  reset.identity = {"vm-3", "host-3"};
+  return reset;
 }
 
 std::vector<Event> OneOfEachEvent() {
@@ -64,7 +93,8 @@ std::vector<Event> OneOfEachEvent() {
           RestoredEvent{4, 5, 6},
           SnapshotTakenEvent{7, 8},
           EndedEvent{EndReason::kReset, "panic"},
-          FailedEvent{Error{ErrorCode::kCorrupt, ENOSPC, "why"}}};
+          FailedEvent{Error{ErrorCode::kCorrupt, ENOSPC, "why"}},
+          WorkingSetRecordedEvent{9, 10}};
 }
 
 TEST(Messages, BootKeepsItsFieldsAndDescriptors) {
@@ -91,13 +121,49 @@ TEST(Messages, AbsentDescriptorsStayAbsentAndTheOthersInPlace) {
   const auto& restore = std::get<RestoreCommand>(*decoded);
   EXPECT_EQ(restore.mode, RestoreMode::kCopy);
   EXPECT_EQ(restore.identity.vm_id, "vm-2");
-  EXPECT_EQ(MarkOf(restore.state), 's');
-  EXPECT_EQ(MarkOf(restore.memory), 'm');
+  EXPECT_EQ(MarkOf(restore.snapshot.state), 's');
+  EXPECT_EQ(MarkOf(restore.snapshot.memory), 'm');
+  EXPECT_FALSE(restore.snapshot.overlay.valid());
+  EXPECT_FALSE(restore.snapshot.kernel.valid());
+  EXPECT_FALSE(restore.snapshot.plan.valid());
   EXPECT_EQ(MarkOf(restore.devices.channel), 'c');
   EXPECT_FALSE(restore.devices.runtimefs.valid());
   EXPECT_FALSE(restore.devices.appfs.valid());
   EXPECT_FALSE(restore.devices.log.valid());
   EXPECT_FALSE(restore.devices.console.valid());
+  EXPECT_FALSE(restore.function_state.valid());
+  EXPECT_FALSE(restore.function_memory.valid());
+}
+
+TEST(Messages, RestoreKeepsAllItsDescriptors) {
+  auto decoded = DecodeCommand(EncodeCommand(FullRestore()));
+  ASSERT_TRUE(decoded) << decoded.error().Message();
+  const auto& restore = std::get<RestoreCommand>(*decoded);
+  EXPECT_EQ(restore.mode, RestoreMode::kPrefetch);
+  EXPECT_EQ(MarkOf(restore.snapshot.state), 's');
+  EXPECT_EQ(MarkOf(restore.snapshot.memory), 'm');
+  EXPECT_EQ(MarkOf(restore.snapshot.overlay), 'v');
+  EXPECT_EQ(MarkOf(restore.snapshot.kernel), 'k');
+  EXPECT_EQ(MarkOf(restore.snapshot.plan), 'p');
+  EXPECT_EQ(MarkOf(restore.devices.runtimefs), 'r');
+  EXPECT_EQ(MarkOf(restore.devices.appfs), 'a');
+  EXPECT_EQ(MarkOf(restore.devices.channel), 'c');
+  EXPECT_EQ(MarkOf(restore.devices.log), 'l');
+  EXPECT_EQ(MarkOf(restore.devices.console), 'o');
+  EXPECT_EQ(MarkOf(restore.function_state), 'S');
+  EXPECT_EQ(MarkOf(restore.function_memory), 'M');
+}
+
+TEST(Messages, RecordAndResetKeepTheirFieldsAndDescriptors) {
+  auto record = DecodeCommand(EncodeCommand(Record()));
+  ASSERT_TRUE(record) << record.error().Message();
+  EXPECT_EQ(MarkOf(std::get<RecordWorkingSetCommand>(*record).file), 'w');
+  auto reset = DecodeCommand(EncodeCommand(Reset()));
+  ASSERT_TRUE(reset) << reset.error().Message();
+  EXPECT_EQ(std::get<ResetCommand>(*reset).identity.vm_id, "vm-3");
+  EXPECT_EQ(std::get<ResetCommand>(*reset).identity.hostname, "host-3");
+  EXPECT_EQ(MarkOf(std::get<ResetCommand>(*reset).channel), 'c');
+  EXPECT_EQ(MarkOf(std::get<ResetCommand>(*reset).log), 'l');
 }
 
 TEST(Messages, EventsKeepTheirFields) {
@@ -122,12 +188,14 @@ TEST(Messages, EventsKeepTheirFields) {
   EXPECT_EQ(failed.error.code, ErrorCode::kCorrupt);
   EXPECT_EQ(failed.error.os_errno, ENOSPC);
   EXPECT_EQ(failed.error.context, "why");
+  const auto recorded = std::get<WorkingSetRecordedEvent>(decode(events[6]));
+  EXPECT_EQ(recorded.read_pages, 9U);
+  EXPECT_EQ(recorded.written_pages, 10U);
 }
 
 TEST(Messages, EveryTruncationOfACommandIsRefused) {
-  const std::vector<uint8_t> boot = EncodeCommand(FullBoot()).bytes;
-  const std::vector<uint8_t> restore = EncodeCommand(SparseRestore()).bytes;
-  for (const auto& bytes : {boot, restore}) {
+  for (const auto& bytes : {EncodeCommand(FullBoot()).bytes, EncodeCommand(SparseRestore()).bytes,
+                            EncodeCommand(Record()).bytes, EncodeCommand(Reset()).bytes}) {
     for (size_t size = 0; size < bytes.size(); ++size) {
       Packet cut;
       cut.bytes.assign(bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(size));
@@ -166,12 +234,12 @@ TEST(Messages, MissingDescriptorIsRefused) {
 TEST(Messages, UnknownCommandIsRefused) {
   Packet packet;
   packet.bytes = {99};
-  EXPECT_EQ(DecodeCommand(std::move(packet)).error().code, ErrorCode::kInvalidArgument);
+  EXPECT_EQ(DecodeCommand(std::move(packet)).error().code, ErrorCode::kCorrupt);
 }
 
 TEST(Messages, UnknownRestoreModeIsRefused) {
   Packet packet = EncodeCommand(SparseRestore());
-  packet.bytes[1] = 2;
+  packet.bytes[1] = 3;
   EXPECT_FALSE(DecodeCommand(std::move(packet)));
 }
 
