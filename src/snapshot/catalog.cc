@@ -1,5 +1,8 @@
 #include "snapshot/catalog.h"
 
+#include <algorithm>
+#include <map>
+#include <tuple>
 #include <utility>
 
 #include "base/clock.h"
@@ -16,6 +19,8 @@ constexpr std::string_view kGonePrefix = ".gone-";  // being removed
 constexpr char kManifestName[] = "/manifest.json";
 constexpr char kStateName[] = "/state";
 constexpr char kMemoryName[] = "/memory";
+constexpr char kWorkingSetName[] = "/working_set";
+constexpr char kNewWorkingSetName[] = "/working_set.new";
 constexpr int kMaxBuilders = 1000;
 
 std::string Prefixed(std::string_view prefix, std::string_view name) { return fmt::format("{}{}", prefix, name); }
@@ -33,6 +38,35 @@ Status CheckFileSize(int fd, uint64_t expected, std::string_view what) {
   if (!size) return Forward(size.error());
   if (*size == expected) return {};
   return Fail(ErrorCode::kCorrupt, "{} has {} bytes instead of {}; {}", what, *size, expected, kMend);
+}
+
+// "" of a base snapshot.
+std::string_view FunctionOf(std::string_view folder_name) {
+  const size_t plus = folder_name.find('+');
+  if (plus == std::string_view::npos || !IsIdentityHash(folder_name.substr(plus + 1))) return {};
+  return folder_name.substr(plus + 1);
+}
+
+uint64_t DiskBytesOf(FileSystem& files, const std::string& folder) {
+  // What cannot be looked at counts as nothing.
+  const auto count = [&](const std::string& path) {
+    const auto info = files.Inspect(path);
+    return info ? info->disk_bytes : 0;
+  };
+  uint64_t bytes = count(folder);
+  const auto names = files.List(folder);
+  if (!names) return bytes;
+  for (const auto& name : *names) bytes += count(fmt::format("{}/{}", folder, name));
+  return bytes;
+}
+
+// Whether it will never be used again. Not where it could not be read for a reason that may pass, such as a lack of
+// descriptors.
+bool IsWaste(const Catalog::Entry& entry) {
+  if (entry.is_base) return false;
+  if (entry.manifest) return entry.is_orphan;
+  const ErrorCode code = entry.manifest.error().code;
+  return code == ErrorCode::kCorrupt || code == ErrorCode::kIncompatible || code == ErrorCode::kNotFound;
 }
 
 Result<std::vector<uint8_t>> ReadWholeState(int fd) {
@@ -64,12 +98,22 @@ PendingSnapshot::~PendingSnapshot() {
   if (files_ != nullptr) static_cast<void>(RemoveFlatFolder(*files_, folder_));
 }
 
+uint64_t Collected::removed_disk_bytes() const {
+  uint64_t bytes = 0;
+  for (const auto* list : {&unusable, &evicted}) {
+    for (const Removed& removed : *list) bytes += removed.disk_bytes;
+  }
+  return bytes;
+}
+
 Catalog::Catalog(FileSystem& files, std::string root) : files_(&files), root_(std::move(root)) {}
 
 Result<Catalog> Catalog::Open(FileSystem& files, std::string root) {
   auto made = CreateFolders(files, root);
   if (!made) return Forward(made.error());
   Catalog catalog(files, std::move(root));
+  auto lock = files.LockFolder(catalog.root_, LockMode::kExclusive);
+  if (!lock) return Forward(lock.error());
   auto swept = catalog.Sweep();
   if (!swept) return Forward(swept.error());
   return catalog;
@@ -78,8 +122,6 @@ Result<Catalog> Catalog::Open(FileSystem& files, std::string root) {
 std::string Catalog::PathOf(const std::string& name) const { return root_ + "/" + name; }
 
 Status Catalog::Sweep() {
-  auto lock = files_->LockFolder(root_, LockMode::kExclusive);
-  if (!lock) return Forward(lock.error());
   auto names = files_->List(root_);
   if (!names) return Forward(names.error());
   for (const auto& name : *names) {
@@ -153,10 +195,14 @@ Result<Manifest> Catalog::Describe(const PendingSnapshot& pending, const Snapsho
   manifest.memory_bytes = state->machine.memory_bytes;
   manifest.memory_checksum = Checksum(state->memory);
   manifest.stored_bytes = state->memory.StoredBytes();
+  manifest.base_checksum = state->base_checksum;
   if (manifest.memory_bytes != uint64_t{pending.key().memory_mib} << 20 ||
       state->machine.vcpus != pending.key().vcpus) {
     return Fail(ErrorCode::kInvalidArgument, "the snapshot that was taken is not of a VM of {} MiB and {} vCPUs",
                 pending.key().memory_mib, pending.key().vcpus);
+  }
+  if (pending.key().IsBase() != (manifest.base_checksum == 0)) {
+    return Fail(ErrorCode::kInvalidArgument, "a function snapshot needs a base, and a base snapshot has none");
   }
   auto sized = CheckFileSize(pending.memory_fd(), manifest.memory_bytes, "the new snapshot's memory image");
   if (!sized) return Forward(sized.error());
@@ -227,7 +273,44 @@ Result<SnapshotFiles> Catalog::OpenFolder(const std::string& folder, const Snaps
   auto sized = CheckFileSize(state->get(), manifest->state_bytes, "its state file");
   if (sized) sized = CheckFileSize(memory->get(), manifest->memory_bytes, "its memory image");
   if (!sized) return Forward(sized.error());
-  return SnapshotFiles{std::move(*manifest), std::move(*state), std::move(*memory)};
+  // Advice: without a pin the snapshot may be collected behind its reader, who keeps it whole.
+  static_cast<void>(Lock(memory->get(), LockMode::kTryShared, folder + kMemoryName));
+  auto working_set = ReadWorkingSet(folder, *manifest);
+  return SnapshotFiles{std::move(*manifest), std::move(*state), std::move(*memory), std::move(working_set)};
+}
+
+std::optional<WorkingSet> Catalog::ReadWorkingSet(const std::string& folder, const Manifest& manifest) const {
+  // Advice: one that is missing, damaged or stale costs time only, and the next recording replaces it.
+  const auto text = files_->ReadSmallFile(folder + kWorkingSetName, kMaxWorkingSetBytes);
+  if (!text) return std::nullopt;
+  const std::span bytes(reinterpret_cast<const uint8_t*>(text->data()), text->size());
+  auto set = DecodeWorkingSet(bytes, manifest.state_checksum, manifest.memory_bytes);
+  if (!set) return std::nullopt;
+  return std::move(*set);
+}
+
+Status Catalog::SaveWorkingSet(const SnapshotKey& key, uint64_t state_checksum, const WorkingSet& set) {
+  auto valid = key.Check();
+  if (!valid) return valid;
+  auto lock = files_->LockFolder(root_, LockMode::kExclusive);
+  if (!lock) return Forward(lock.error());
+  const std::string folder = PathOf(key.FolderName());
+  auto manifest = ReadManifest(folder);
+  if (!manifest) return Forward(manifest.error());
+  if (manifest->state_checksum != state_checksum) {
+    return Fail(ErrorCode::kNotFound, "the snapshot {} was replaced since it was restored", key.FolderName());
+  }
+  const std::string fresh = folder + kNewWorkingSetName;
+  // One that a crash left behind.
+  auto removed = files_->RemoveFile(fresh);
+  if (!removed && removed.error().code != ErrorCode::kNotFound) return removed;
+  auto file = files_->OpenForWriting(fresh);
+  if (!file) return Forward(file.error());
+  const auto bytes = EncodeWorkingSet(set, state_checksum);
+  auto done = WriteAll(file->get(), {reinterpret_cast<const char*>(bytes.data()), bytes.size()});
+  if (done) done = files_->SyncFile(fresh);
+  if (done) done = files_->Rename(fresh, folder + kWorkingSetName);
+  return done;
 }
 
 Result<SnapshotFiles> Catalog::Find(const SnapshotKey& key) const {
@@ -242,11 +325,21 @@ Result<SnapshotFiles> Catalog::Find(const SnapshotKey& key) const {
     if (!there) return Forward(there.error());
     if (!*there) continue;
     auto opened = OpenFolder(folder, key);
-    if (opened) return opened;
+    if (opened) {
+      // The folder's time of modification is that of the last use. Advice: it says what to collect first.
+      static_cast<void>(files_->Touch(folder));
+      return opened;
+    }
     Error error = opened.error();
     // A snapshot of which a file is missing is not a missing snapshot.
     if (error.code == ErrorCode::kNotFound) error.code = ErrorCode::kCorrupt;
     return Forward(std::move(error), "snapshot " + name);
+  }
+  if (!key.IsBase()) {
+    return Fail(ErrorCode::kNotFound,
+                "there is no snapshot of this function on {} with {} MiB and {} vCPU; `snapfaas run --layer function` "
+                "takes it",
+                key.runtime, key.memory_mib, key.vcpus);
   }
   return Fail(ErrorCode::kNotFound,
               "there is no snapshot of {} with {} MiB and {} vCPU; make it with `snapfaas runtime "
@@ -254,21 +347,107 @@ Result<SnapshotFiles> Catalog::Find(const SnapshotKey& key) const {
               key.runtime, key.memory_mib, key.vcpus, key.runtime);
 }
 
-Result<std::vector<Catalog::Entry>> Catalog::List() const {
-  auto lock = files_->LockFolder(root_, LockMode::kShared);
-  if (!lock) return Forward(lock.error());
+Catalog::Entry Catalog::EntryOf(const std::string& name) const {
+  const std::string folder = PathOf(name);
+  Entry entry{name, ReadManifest(folder)};
+  if (entry.manifest && entry.manifest->key.FolderName() != name) {
+    entry.manifest =
+        Fail(ErrorCode::kCorrupt, "the manifest is that of {}; {}", entry.manifest->key.FolderName(), kMend);
+  }
+  const auto info = files_->Inspect(folder);
+  // What is no folder is no function snapshot of ours.
+  entry.is_base = !info || !info->is_folder || FunctionOf(name).empty();
+  entry.disk_bytes = DiskBytesOf(*files_, folder);
+  if (info) entry.last_use_unix_ns = info->modified_unix_ns;
+  return entry;
+}
+
+Result<std::vector<Catalog::Entry>> Catalog::Survey() const {
   auto names = files_->List(root_);
   if (!names) return Forward(names.error());
   std::vector<Entry> entries;
+  std::map<std::string, std::optional<uint64_t>> bases;  // folder -> state checksum, where it can be read
   for (const auto& name : *names) {
+    // The place of one that is being replaced, as far as a crash let it.
+    if (name.starts_with(kOldPrefix)) bases.try_emplace(name.substr(kOldPrefix.size()), std::nullopt);
     if (name.starts_with('.')) continue;
-    auto manifest = ReadManifest(PathOf(name));
-    if (manifest && manifest->key.FolderName() != name) {
-      manifest = Fail(ErrorCode::kCorrupt, "the manifest is that of {}; {}", manifest->key.FolderName(), kMend);
-    }
-    entries.push_back(Entry{name, std::move(manifest)});
+    entries.push_back(EntryOf(name));
+    const Entry& entry = entries.back();
+    if (!entry.is_base) continue;
+    bases[name] = entry.manifest ? std::optional(entry.manifest->state_checksum) : std::nullopt;
+  }
+  for (Entry& entry : entries) {
+    if (entry.is_base || !entry.manifest) continue;
+    const auto base = bases.find(entry.manifest->key.Base().FolderName());
+    // Under a base that cannot be read nothing is known of its functions.
+    entry.is_orphan = base == bases.end() || (base->second && *base->second != entry.manifest->base_checksum);
   }
   return entries;
+}
+
+Result<std::vector<Catalog::Entry>> Catalog::List() const {
+  auto lock = files_->LockFolder(root_, LockMode::kShared);
+  if (!lock) return Forward(lock.error());
+  return Survey();
+}
+
+Result<bool> Catalog::IsPinned(const Entry& entry) const {
+  const std::string path = PathOf(entry.folder) + kMemoryName;
+  auto memory = files_->OpenForReading(path);
+  if (!memory && memory.error().code == ErrorCode::kNotFound) return false;
+  if (!memory) return Forward(memory.error());
+  auto free = Lock(memory->get(), LockMode::kTryExclusive, path);
+  if (!free && free.error().code != ErrorCode::kUnavailable) return Forward(free.error());
+  return !free;
+}
+
+Result<Collected> Catalog::Collect(uint64_t limit_bytes) {
+  // Keeps publishers and readers away, so that nobody pins what was found free.
+  auto lock = files_->LockFolder(root_, LockMode::kExclusive);
+  if (!lock) return Forward(lock.error());
+  // A base that a crash has left aside is not gone.
+  auto swept = Sweep();
+  if (!swept) return Forward(swept.error());
+  auto entries = Survey();
+  if (!entries) return Forward(entries.error());
+
+  Collected collected;
+  std::vector<const Entry*> functions;  // the waste first, then the least recently used
+  for (const Entry& entry : *entries) {
+    collected.disk_bytes += entry.disk_bytes;
+    if (!entry.is_base) {
+      functions.push_back(&entry);
+      continue;
+    }
+    ++collected.bases;
+    collected.base_disk_bytes += entry.disk_bytes;
+    if (!entry.IsUsable()) ++collected.unusable_bases;
+  }
+  std::stable_sort(functions.begin(), functions.end(), [](const Entry* one, const Entry* other) {
+    const auto rank = [](const Entry& entry) {
+      const bool waste = IsWaste(entry);
+      return std::tuple(!waste, waste ? 0 : entry.last_use_unix_ns);
+    };
+    return rank(*one) < rank(*other);
+  });
+  for (const Entry* entry : functions) {
+    const bool waste = IsWaste(*entry);
+    // One that could not be read today may be in use.
+    const bool unwanted = waste || (entry->manifest && collected.disk_bytes > limit_bytes);
+    auto pinned = unwanted ? IsPinned(*entry) : Result<bool>(false);
+    if (!pinned) return Forward(pinned.error());
+    if (!unwanted || *pinned) {
+      ++collected.functions;
+      if (*pinned) ++collected.pinned_functions;
+      continue;
+    }
+    auto removed = RemoveFolder(entry->folder);
+    if (!removed) return Forward(removed.error());
+    collected.disk_bytes -= entry->disk_bytes;
+    (waste ? collected.unusable : collected.evicted).push_back({entry->folder, entry->disk_bytes});
+  }
+  collected.is_within_limit = collected.disk_bytes <= limit_bytes;
+  return collected;
 }
 
 Status Catalog::Remove(const SnapshotKey& key) {
@@ -282,6 +461,10 @@ Status Catalog::Remove(const SnapshotKey& key) {
   auto there = files_->Exists(PathOf(name));
   if (!there) return Forward(there.error());
   if (!*there) return Fail(ErrorCode::kNotFound, "there is no snapshot {}", name);
+  return RemoveFolder(name);
+}
+
+Status Catalog::RemoveFolder(const std::string& name) {
   // First out of sight as a whole, so that a crash leaves no half snapshot to be found.
   const std::string gone = PathOf(Prefixed(kGonePrefix, name));
   auto cleared = RemoveFlatFolder(*files_, gone);

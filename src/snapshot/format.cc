@@ -14,7 +14,7 @@ namespace {
 
 constexpr std::array<uint8_t, 8> kMagic = {'S', 'N', 'A', 'P', 'F', 'A', 'A', 'S'};
 constexpr uint32_t kMemoryMapId = 1;
-constexpr size_t kHeaderBytes = 80;
+constexpr size_t kHeaderBytes = 88;
 constexpr size_t kTableEntryBytes = 8;
 constexpr size_t kChecksumBytes = 8;
 constexpr size_t kRunBytes = 24;
@@ -35,7 +35,10 @@ tl::unexpected<Error> Corrupt(std::string_view why) {
 
 std::string_view SourceFaultOf(const MemoryRun& run) {
   if (static_cast<uint32_t>(run.source) >= kPageSources) return "a run of pages has an unknown source";
-  if (run.IsStored()) return run.source_page == 0 ? "" : "a stored run of pages names a page of a source";
+  if (run.source == PageSource::kZero && run.checksum != 0) return "a run of zeroes has a checksum";
+  if (run.source != PageSource::kKernel) {
+    return run.source_page == 0 ? "" : "a run of pages without a source file names a page of one";
+  }
   constexpr uint64_t kMaxSourcePages = uint64_t{1} << 32;
   if (uint64_t{run.source_page} + run.pages > kMaxSourcePages) return "a run of pages lies outside every source";
   return {};
@@ -79,6 +82,10 @@ std::string_view FaultOf(const StateFile& state) {
   auto fault = FaultOf(state.machine);
   if (fault.empty()) fault = FaultOf(state.memory, state.machine.memory_bytes);
   if (fault.empty()) fault = FaultOf(state.sections);
+  const auto is_zero = [](const MemoryRun& run) { return run.source == PageSource::kZero; };
+  if (fault.empty() && state.base_checksum == 0 && std::ranges::any_of(state.memory.runs, is_zero)) {
+    fault = "a base snapshot names pages of zeroes";
+  }
   return fault;
 }
 
@@ -159,8 +166,8 @@ std::string_view NameOf(PageSource source) {
       return "the snapshot's memory image";
     case PageSource::kKernel:
       return "the runtime's kernel image";
-    case PageSource::kRuntimefs:
-      return "the runtime's runtimefs image";
+    case PageSource::kZero:
+      return "pages of zeroes";
   }
   return "an unknown file";
 }
@@ -173,7 +180,7 @@ uint64_t MemoryMap::StoredBytes() const {
 
 uint64_t MemoryMap::ResidentBytes() const {
   uint64_t pages = 0;
-  for (const auto& run : runs) pages += run.pages;
+  for (const auto& run : runs) pages += run.source == PageSource::kZero ? 0 : run.pages;
   return pages * kPageSize;
 }
 
@@ -201,6 +208,7 @@ Result<std::vector<uint8_t>> EncodeState(const StateFile& state) {
   writer.Put(static_cast<uint32_t>(count));
   writer.Put(total);
   PutMachine(writer, state.machine);
+  writer.Put(state.base_checksum);
   writer.Put(kMemoryMapId);
   writer.Put(static_cast<uint32_t>(map.size()));
   for (const auto& section : state.sections) {
@@ -231,6 +239,7 @@ Result<StateFile> DecodeState(std::span<const uint8_t> bytes) {
 
   StateFile state;
   state.machine = GetMachine(reader);
+  state.base_checksum = reader.Get<uint64_t>();
   if (count == 0 || count > kMaxSections) return Corrupt("impossible number of sections");
   const auto table = GetTable(reader, count);
   if (table.front().id != kMemoryMapId) return Corrupt("it has no memory map");

@@ -14,7 +14,7 @@
 
 namespace snapfaas::snapshot {
 
-inline constexpr uint32_t kFormatVersion = 1;
+inline constexpr uint32_t kFormatVersion = 2;
 inline constexpr uint64_t kMaxStateBytes = 32_MiB;
 inline constexpr uint64_t kMaxMemoryBytes = 64_GiB;
 inline constexpr uint32_t kMaxVcpus = 64;
@@ -51,34 +51,35 @@ struct Expectation {
 
 // Where the bytes of pages are.
 enum class PageSource : uint32_t {
-  kStored = 0,     // in the snapshot's memory file, at their guest-physical address
-  kKernel = 1,     // in the kernel image that the VM was booted from
-  kRuntimefs = 2,  // in the runtimefs image that the VM was booted with
+  kStored = 0,  // in the snapshot's memory file, at their guest-physical address
+  kKernel = 1,  // in the kernel image that the VM was booted from
+  kZero = 2,    // nowhere: zeroes where the base snapshot has others. Only in a function snapshot
 };
 inline constexpr uint32_t kPageSources = 3;
 
 // The file, for messages.
 std::string_view NameOf(PageSource source);
 
-// Pages [first_page, first_page + pages) of guest memory, none of them zero.
+// Pages [first_page, first_page + pages) of guest memory.
 struct MemoryRun {
   uint32_t first_page = 0;
   uint32_t pages = 0;
-  uint64_t checksum = 0;  // of their bytes
+  uint64_t checksum = 0;  // of their bytes; 0 for kZero
   PageSource source = PageSource::kStored;
-  uint32_t source_page = 0;  // of the source file, what first_page equals; 0 for kStored
+  uint32_t source_page = 0;  // of the source file, what first_page equals; 0 for kStored and kZero
 
   bool IsStored() const { return source == PageSource::kStored; }
   bool operator==(const MemoryRun&) const = default;
 };
 
-// Ascending, not overlapping.
+// Ascending, not overlapping. Pages that no run names are zeroes in a base snapshot, and as in the base in a function
+// snapshot.
 struct MemoryMap {
   std::vector<MemoryRun> runs;
 
   // Dirty memory: what the snapshot itself holds.
   uint64_t StoredBytes() const;
-  // What all runs take once they are in memory, the referred ones too.
+  // What all runs take once they are in memory, the referred ones too, without those of zeroes.
   uint64_t ResidentBytes() const;
   bool operator==(const MemoryMap&) const = default;
 };
@@ -95,6 +96,8 @@ struct Section {
 
 struct StateFile {
   Expectation machine;  // the machine that it was taken from
+  // Of a function snapshot: the checksum of its base snapshot's whole state file. 0: this is a base snapshot.
+  uint64_t base_checksum = 0;
   MemoryMap memory;
   std::vector<Section> sections;
 

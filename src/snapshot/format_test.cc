@@ -14,11 +14,20 @@ constexpr size_t kVersionAt = 8;
 constexpr size_t kCountAt = 12;
 constexpr size_t kMemoryBytesAt = 24;
 constexpr size_t kVcpusAt = 32;
-constexpr size_t kTableAt = 80;
+constexpr size_t kBaseChecksumAt = 80;
+constexpr size_t kTableAt = 88;
 constexpr size_t kMapAt = kTableAt + 4 * 8;  // SomeState() has four sections with the map
 
 constexpr size_t kRunAt = kMapAt + 24;  // the second of three runs
 constexpr size_t kLastRunAt = kRunAt + 24;
+
+// As SomeState, over a base, and its second run is of zeroes.
+StateFile SomeFunctionState() {
+  StateFile state = SomeState();
+  state.base_checksum = 0xfedcba9876543298;
+  state.memory.runs[1] = {1, 2, 0, PageSource::kZero, 0};
+  return state;
+}
 
 std::vector<uint8_t> SomeBytes() { return EncodeState(SomeState()).value(); }
 
@@ -66,14 +75,25 @@ TEST(State, WhatIsEncodedIsDecoded) {
   const auto state = DecodeState(SomeBytes());
   ASSERT_TRUE(state) << state.error().Message();
   EXPECT_EQ(state->machine, SomeMachine());
+  EXPECT_EQ(state->base_checksum, 0U);
   EXPECT_EQ(state->memory, SomeState().memory);
   EXPECT_EQ(state->sections, SomeState().sections);
+}
+
+TEST(State, OfAFunctionNamesItsBaseAndPagesOfZeroes) {
+  const auto bytes = EncodeState(SomeFunctionState()).value();
+  EXPECT_EQ(bytes[kBaseChecksumAt], 0x98);
+  EXPECT_EQ(bytes[kBaseChecksumAt + 7], 0xfe);
+  const auto state = DecodeState(bytes);
+  ASSERT_TRUE(state) << state.error().Message();
+  EXPECT_EQ(state->base_checksum, SomeFunctionState().base_checksum);
+  EXPECT_EQ(state->memory, SomeFunctionState().memory);
 }
 
 TEST(State, BeginsAsTheDocumentSays) {
   const auto bytes = SomeBytes();
   EXPECT_EQ(std::string(bytes.begin(), bytes.begin() + 8), "SNAPFAAS");
-  EXPECT_EQ(bytes[kVersionAt], 1);
+  EXPECT_EQ(bytes[kVersionAt], 2);
   EXPECT_EQ(bytes[kCountAt], 4);
   EXPECT_EQ(bytes[16], bytes.size());
   EXPECT_EQ(bytes[kMemoryBytesAt + 2], 0x10);
@@ -123,7 +143,7 @@ TEST(State, BytesTooManyAreCorrupt) {
 
 TEST(State, AnotherVersionIsIncompatibleWhateverFollows) {
   auto bytes = SomeBytes();
-  bytes[kVersionAt] = 2;
+  bytes[kVersionAt] = 3;
   const auto state = DecodeState(bytes);
   ASSERT_FALSE(state);
   EXPECT_EQ(state.error().code, ErrorCode::kIncompatible);
@@ -201,7 +221,36 @@ TEST(State, UnknownSourceIsCorrupt) {
 }
 
 TEST(State, StoredRunWithASourcePageIsCorrupt) {
-  ExpectRefusedAfter([](auto& bytes) { PutU32(bytes, kRunAt + 16, 0); }, "a stored run of pages names a page");
+  ExpectRefusedAfter([](auto& bytes) { PutU32(bytes, kRunAt + 16, 0); }, "without a source file names a page");
+}
+
+TEST(State, ZeroesInABaseSnapshotAreCorrupt) {
+  ExpectRefusedAfter(
+      [](auto& bytes) {
+        for (const uint32_t field : {8U, 12U, 20U}) PutU32(bytes, kRunAt + field, 0);
+        PutU32(bytes, kRunAt + 16, 2);
+      },
+      "a base snapshot names pages of zeroes");
+}
+
+TEST(State, ZeroesWithAChecksumAreCorrupt) {
+  ExpectRefusedAfter(
+      [](auto& bytes) {
+        PutU32(bytes, kBaseChecksumAt, 1);
+        PutU32(bytes, kRunAt + 16, 2);
+        PutU32(bytes, kRunAt + 20, 0);
+      },
+      "a run of zeroes has a checksum");
+}
+
+TEST(State, ZeroesWithASourcePageAreCorrupt) {
+  ExpectRefusedAfter(
+      [](auto& bytes) {
+        PutU32(bytes, kBaseChecksumAt, 1);
+        PutU32(bytes, kRunAt + 8, 0);
+        PutU32(bytes, kRunAt + 16, 2);
+      },
+      "without a source file names a page");
 }
 
 TEST(State, SourcePagesBeyondEverySourceAreCorrupt) {
@@ -211,6 +260,8 @@ TEST(State, SourcePagesBeyondEverySourceAreCorrupt) {
 TEST(State, DirtyMemoryIsWhatIsStored) {
   EXPECT_EQ(SomeState().memory.StoredBytes(), kPageSize);
   EXPECT_EQ(SomeState().memory.ResidentBytes(), 59 * kPageSize);
+  EXPECT_EQ(SomeFunctionState().memory.StoredBytes(), kPageSize);
+  EXPECT_EQ(SomeFunctionState().memory.ResidentBytes(), 57 * kPageSize);
 }
 
 TEST(State, NoMemoryIsCorrupt) {
@@ -239,6 +290,7 @@ TEST(State, WriterRefusesWhatAReaderWould) {
   ExpectCannotBeSaved([](StateFile& state) { state.memory.runs[0].pages = kMaxRunPages + 1; });
   ExpectCannotBeSaved([](StateFile& state) { state.memory.runs[2].first_page = 2; });
   ExpectCannotBeSaved([](StateFile& state) { state.memory.runs[0].source_page = 1; });
+  ExpectCannotBeSaved([](StateFile& state) { state.memory.runs[1] = {1, 2, 0, PageSource::kZero, 0}; });
   ExpectCannotBeSaved([](StateFile& state) { state.sections[0].id = kFirstVmmSection - 1; });
   ExpectCannotBeSaved([](StateFile& state) { state.sections[1].id = kFirstVmmSection; });
   ExpectCannotBeSaved([](StateFile& state) { state.sections[0].bytes.resize(kMaxStateBytes); });

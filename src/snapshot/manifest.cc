@@ -82,6 +82,7 @@ Manifest GetManifest(Fields& fields) {
   manifest.key.runtime = fields.Text("runtime");
   manifest.key.memory_mib = static_cast<uint32_t>(fields.Number("memory_mib", 1, kMaxMemoryMib));
   manifest.key.vcpus = static_cast<uint32_t>(fields.Number("vcpus", 1, kMaxVcpus));
+  manifest.key.function = fields.Text("function");
   manifest.created_unix_ms =
       static_cast<int64_t>(fields.Number("created_unix_ms", 0, std::numeric_limits<int64_t>::max()));
   manifest.sources.kernel = fields.Identity("kernel");
@@ -92,6 +93,7 @@ Manifest GetManifest(Fields& fields) {
   manifest.memory_bytes = fields.Number("memory_bytes", 1, kMaxMemoryBytes);
   manifest.memory_checksum = fields.HexNumber("memory_checksum");
   manifest.stored_bytes = fields.Number("stored_bytes", 0, manifest.memory_bytes);
+  manifest.base_checksum = fields.HexNumber("base_checksum");
   return manifest;
 }
 
@@ -102,7 +104,9 @@ bool IsIdentityHash(std::string_view text) {
   return text.size() == 32 && std::all_of(text.begin(), text.end(), is_digit);
 }
 
-std::string SnapshotKey::FolderName() const { return fmt::format("{}-{}mib-{}vcpu", runtime, memory_mib, vcpus); }
+std::string SnapshotKey::FolderName() const {
+  return fmt::format("{}-{}mib-{}vcpu{}{}", runtime, memory_mib, vcpus, IsBase() ? "" : "+", function);
+}
 
 Status SnapshotKey::Check() const {
   const auto is_alnum = [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9'); };
@@ -117,18 +121,29 @@ Status SnapshotKey::Check() const {
   }
   if (vcpus == 0 || vcpus > kMaxVcpus)
     return Fail(ErrorCode::kInvalidArgument, "a microVM cannot have {} vCPUs", vcpus);
+  if (!IsBase() && !IsIdentityHash(function)) {
+    return Fail(ErrorCode::kInvalidArgument, "\"{}\" does not name a function's image", function);
+  }
   return {};
 }
 
 std::string EncodeManifest(const Manifest& manifest) {
   Json json = {
-      {std::string(kVersionKey), kFormatVersion},    {"runtime", manifest.key.runtime},
-      {"memory_mib", manifest.key.memory_mib},       {"vcpus", manifest.key.vcpus},
-      {"created_unix_ms", manifest.created_unix_ms}, {"kernel", manifest.sources.kernel},
-      {"initramfs", manifest.sources.initramfs},     {"runtimefs", manifest.sources.runtimefs},
-      {"state_bytes", manifest.state_bytes},         {"state_checksum", Hex(manifest.state_checksum)},
-      {"memory_bytes", manifest.memory_bytes},       {"memory_checksum", Hex(manifest.memory_checksum)},
+      {std::string(kVersionKey), kFormatVersion},
+      {"runtime", manifest.key.runtime},
+      {"memory_mib", manifest.key.memory_mib},
+      {"vcpus", manifest.key.vcpus},
+      {"function", manifest.key.function},
+      {"created_unix_ms", manifest.created_unix_ms},
+      {"kernel", manifest.sources.kernel},
+      {"initramfs", manifest.sources.initramfs},
+      {"runtimefs", manifest.sources.runtimefs},
+      {"state_bytes", manifest.state_bytes},
+      {"state_checksum", Hex(manifest.state_checksum)},
+      {"memory_bytes", manifest.memory_bytes},
+      {"memory_checksum", Hex(manifest.memory_checksum)},
       {"stored_bytes", manifest.stored_bytes},
+      {"base_checksum", Hex(manifest.base_checksum)},
   };
   json["checksum"] = ChecksumOf(json);
   return Dump(json);
@@ -150,6 +165,7 @@ Result<Manifest> DecodeManifest(std::string_view text) {
   auto key = manifest.key.Check();
   if (!key) return Corrupt(key.error().context);
   if (manifest.memory_bytes != uint64_t{manifest.key.memory_mib} << 20) return Corrupt("its memory sizes differ");
+  if (manifest.key.IsBase() != (manifest.base_checksum == 0)) return Corrupt("it is of a function without a base");
   // Catches everything else, the checksum included: there is one text for these values.
   if (EncodeManifest(manifest) != text) return Corrupt("its checksum differs");
   return manifest;

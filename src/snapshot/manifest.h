@@ -3,25 +3,32 @@
 
 #include <compare>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 
 #include "base/result.h"
 #include "base/unique_fd.h"
+#include "snapshot/working_set.h"
 
 namespace snapfaas::snapshot {
 
 inline constexpr size_t kMaxManifestBytes = 64 * 1024;
 
-// Which snapshot: one for each runtime and size of microVM.
+// Which snapshot: a base snapshot for each runtime and size of microVM, and on it one for each function.
 struct SnapshotKey {
   std::string runtime;  // 1 to 64 of a-z0-9._-, the first a letter or digit
   uint32_t memory_mib = 0;
   uint32_t vcpus = 0;
+  // Of a function snapshot: the IdentityHash of the function's image. Empty: a base snapshot.
+  std::string function = {};
 
   auto operator<=>(const SnapshotKey&) const = default;
 
-  // "python3-128mib-1vcpu"
+  bool IsBase() const { return function.empty(); }
+  SnapshotKey Base() const { return {runtime, memory_mib, vcpus, {}}; }
+
+  // "python3-128mib-1vcpu", "python3-128mib-1vcpu+<function>"
   std::string FolderName() const;
   // kInvalidArgument.
   Status Check() const;
@@ -49,6 +56,7 @@ struct Manifest {
   uint64_t memory_bytes = 0;
   uint64_t memory_checksum = 0;  // of the memory map
   uint64_t stored_bytes = 0;     // dirty memory: what the memory file holds
+  uint64_t base_checksum = 0;    // of a function snapshot: state_checksum of its base
 
   bool operator==(const Manifest&) const = default;
 };
@@ -63,6 +71,7 @@ struct SnapshotFiles {
   Manifest manifest;
   UniqueFd state;
   UniqueFd memory;
+  std::optional<WorkingSet> working_set;  // where one was recorded, and fits
 };
 
 }  // namespace snapfaas::snapshot

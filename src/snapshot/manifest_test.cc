@@ -20,6 +20,13 @@ Manifest SomeManifest() {
   return manifest;
 }
 
+Manifest SomeFunctionManifest() {
+  Manifest manifest = SomeManifest();
+  manifest.key.function = IdentityHash("function");
+  manifest.base_checksum = 0x0123456789abcdef;
+  return manifest;
+}
+
 std::string Replaced(std::string text, std::string_view from, std::string_view to) {
   const size_t at = text.find(from);
   EXPECT_NE(at, std::string::npos) << from;
@@ -37,6 +44,31 @@ TEST(Manifest, WhatIsEncodedIsDecoded) {
   const auto manifest = DecodeManifest(EncodeManifest(SomeManifest()));
   ASSERT_TRUE(manifest) << manifest.error().Message();
   EXPECT_EQ(*manifest, SomeManifest());
+}
+
+TEST(Manifest, OfAFunctionNamesItAndItsBase) {
+  const std::string text = EncodeManifest(SomeFunctionManifest());
+  EXPECT_NE(text.find("\"function\": \"" + IdentityHash("function") + "\""), std::string::npos);
+  EXPECT_NE(text.find("\"base_checksum\": \"0123456789abcdef\""), std::string::npos);
+  const auto manifest = DecodeManifest(text);
+  ASSERT_TRUE(manifest) << manifest.error().Message();
+  EXPECT_EQ(*manifest, SomeFunctionManifest());
+}
+
+TEST(Manifest, FunctionWithoutABaseAndBaseWithOneAreCorrupt) {
+  Manifest function = SomeFunctionManifest();
+  function.base_checksum = 0;
+  ExpectCorrupt(EncodeManifest(function), "a function without a base");
+  Manifest base = SomeManifest();
+  base.base_checksum = 1;
+  ExpectCorrupt(EncodeManifest(base), "a function without a base");
+}
+
+TEST(Manifest, FunctionThatNamesNoImageIsCorrupt) {
+  const std::string text = EncodeManifest(SomeFunctionManifest());
+  ExpectCorrupt(Replaced(text, IdentityHash("function"), "../../etc"), "does not name a function's image");
+  ExpectCorrupt(Replaced(text, "\"function\"", "\"functions\""), "\"function\" is missing");
+  ExpectCorrupt(Replaced(text, "0123456789abcdef", "123456789abcdef"), "\"base_checksum\"");
 }
 
 TEST(Manifest, EveryTruncationIsRefused) {
@@ -57,11 +89,11 @@ TEST(Manifest, EveryFlippedBitIsRefused) {
 }
 
 TEST(Manifest, AnotherVersionIsIncompatible) {
-  const auto text = Replaced(EncodeManifest(SomeManifest()), "\"format_version\": 1", "\"format_version\": 2");
+  const auto text = Replaced(EncodeManifest(SomeManifest()), "\"format_version\": 2", "\"format_version\": 3");
   const auto manifest = DecodeManifest(text);
   ASSERT_FALSE(manifest);
   EXPECT_EQ(manifest.error().code, ErrorCode::kIncompatible);
-  EXPECT_NE(manifest.error().context.find("format version 2"), std::string::npos);
+  EXPECT_NE(manifest.error().context.find("format version 3"), std::string::npos);
 }
 
 TEST(Manifest, WhatIsNoJsonObjectIsCorrupt) {
@@ -113,6 +145,22 @@ TEST(Manifest, AlteredValueWithinBoundsIsCaughtByTheChecksum) {
 }
 
 TEST(SnapshotKey, NamesItsFolder) { EXPECT_EQ((SnapshotKey{"python3", 128, 1}).FolderName(), "python3-128mib-1vcpu"); }
+
+TEST(SnapshotKey, OfAFunctionNamesAFolderBesideItsBases) {
+  const SnapshotKey key{"python3", 128, 1, "00112233445566778899aabbccddeeff"};
+  EXPECT_EQ(key.FolderName(), "python3-128mib-1vcpu+00112233445566778899aabbccddeeff");
+  EXPECT_TRUE(key.Check());
+  EXPECT_FALSE(key.IsBase());
+  EXPECT_EQ(key.Base(), (SnapshotKey{"python3", 128, 1}));
+  EXPECT_TRUE(key.Base().IsBase());
+}
+
+TEST(SnapshotKey, RefusesFunctionsThatAreNoImages) {
+  for (const char* function : {"x", "00112233445566778899aabbccddeef", "00112233445566778899aabbccddeeff0",
+                               "00112233445566778899AABBCCDDEEFF", "../112233445566778899aabbccddeeff"}) {
+    EXPECT_FALSE((SnapshotKey{"python3", 128, 1, function}).Check()) << function;
+  }
+}
 
 TEST(SnapshotKey, RefusesNamesThatAreNoFolderNames) {
   for (const char* name : {"", ".", "..", "a/b", ".hidden", "-x", "Python", "a b", "a\n"}) {

@@ -16,6 +16,7 @@
 #include "snapshot/hash.h"
 #include "snapshot/io.h"
 #include "snapshot/page_index.h"
+#include "snapshot/pagemap.h"
 
 namespace snapfaas::snapshot {
 namespace {
@@ -34,53 +35,20 @@ bool IsZero(std::span<const uint8_t> bytes) {
   return true;
 }
 
-// Which pages of anonymous memory have ever been touched, by /proc/self/pagemap (proc(5)): reading an untouched page
-// would cost a fault each, and 3072 MiB have 786432.
-class TouchedPages {
- public:
-  explicit TouchedPages(const uint8_t* base)
-      : pagemap_(::open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC)),
-        first_(reinterpret_cast<uintptr_t>(base) / kPageSize) {}
-
-  // Looks at `count` pages from `page` on. Where the kernel does not tell, all count as touched.
-  void Load(uint64_t page, size_t count) {
-    entries_.assign(count, kPresent);
-    if (!pagemap_.valid()) return;
-    auto* raw = reinterpret_cast<uint8_t*>(entries_.data());
-    const uint64_t offset = (first_ + page) * sizeof(uint64_t);
-    if (!ReadAt(pagemap_.get(), offset, {raw, count * sizeof(uint64_t)}, "/proc/self/pagemap")) {
-      entries_.assign(count, kPresent);
-    }
-  }
-
-  bool Touched(size_t index) const { return (entries_[index] & (kPresent | kSwapped)) != 0; }
-
- private:
-  static constexpr uint64_t kPresent = uint64_t{1} << 63;
-  static constexpr uint64_t kSwapped = uint64_t{1} << 62;
-
-  UniqueFd pagemap_;
-  uint64_t first_;
-  std::vector<uint64_t> entries_;
-};
-
 // Gathers neighbouring pages into runs and writes each stored run at its place.
 class RunWriter {
  public:
-  RunWriter(int fd, std::span<const uint8_t> memory, const PageIndex& clean)
-      : fd_(fd), memory_(memory), clean_(clean) {}
+  RunWriter(int fd, std::span<const uint8_t> memory) : fd_(fd), memory_(memory) {}
 
-  Status Add(uint64_t page) {
-    auto place = clean_.Find(memory_.subspan(page * kPageSize, kPageSize), Next());
-    if (!place) return Forward(place.error());
-    if (run_.pages == kMaxRunPages || run_.first_page + run_.pages != page || *place != Next()) {
+  Status Add(uint64_t page, const PagePlace& place) {
+    if (run_.pages == kMaxRunPages || run_.first_page + run_.pages != page || place != Next()) {
       auto flushed = Flush();
       if (!flushed) return flushed;
     }
     if (run_.pages == 0) {
       run_.first_page = static_cast<uint32_t>(page);
-      run_.source = place->source;
-      run_.source_page = place->page;
+      run_.source = place.source;
+      run_.source_page = place.page;
     }
     ++run_.pages;
     return {};
@@ -90,7 +58,7 @@ class RunWriter {
     if (run_.pages == 0) return {};
     const uint64_t offset = run_.first_page * kPageSize;
     const auto bytes = memory_.subspan(offset, run_.pages * kPageSize);
-    run_.checksum = Hash64(bytes);
+    run_.checksum = run_.source == PageSource::kZero ? 0 : Hash64(bytes);
     if (run_.IsStored()) {
       auto written = WriteAt(fd_, offset, bytes, kWhat);
       if (!written) return written;
@@ -102,16 +70,15 @@ class RunWriter {
 
   MemoryMap TakeMap() { return std::move(map_); }
 
- private:
   // Where a page must be to go on with the run.
   PagePlace Next() const {
-    if (run_.IsStored()) return {};
+    if (run_.source != PageSource::kKernel) return {run_.source, 0};
     return {run_.source, run_.source_page + run_.pages};
   }
 
+ private:
   int fd_;
   std::span<const uint8_t> memory_;
-  const PageIndex& clean_;
   MemoryRun run_;
   MemoryMap map_;
 };
@@ -156,11 +123,12 @@ Status ReadReferred(int fd, const MemoryRun& run, std::span<uint8_t> bytes) {
   return {};
 }
 
-// Compares every run's checksum; `use` gets each good run.
+// Compares every run's checksum; `use` gets each good run that has bytes.
 template <typename Use>
 Status ForEachRun(int fd, const MemoryMap& map, const MemorySources& sources, Use use) {
   std::vector<uint8_t> buffer(kMaxRunBytes);
   for (const auto& run : map.runs) {
+    if (run.source == PageSource::kZero) continue;
     const auto bytes = std::span(buffer).first(run.pages * kPageSize);
     auto read = run.IsStored() ? ReadStored(fd, run, bytes) : ReadReferred(sources.FdOf(run.source), run, bytes);
     if (!read) return read;
@@ -241,11 +209,10 @@ Status CheckHoles(int fd, const MemoryMap& map, uint64_t size, UnknownHoles unkn
 int MemorySources::FdOf(PageSource source) const {
   switch (source) {
     case PageSource::kStored:
+    case PageSource::kZero:
       return -1;
     case PageSource::kKernel:
       return kernel_fd;
-    case PageSource::kRuntimefs:
-      return runtimefs_fd;
   }
   return -1;
 }
@@ -258,14 +225,17 @@ Result<MemoryMap> WriteMemoryImage(int fd, const GuestMemory& memory, const Memo
   constexpr uint64_t kPagesAtOnce = 64 * 1024;
   const std::span<const uint8_t> bytes(memory.host_base(), memory.size());
   const uint64_t pages = memory.size() / kPageSize;
-  TouchedPages touched(memory.host_base());
-  RunWriter writer(fd, bytes, *clean);
+  Pagemap pagemap(memory.host_base());
+  RunWriter writer(fd, bytes);
   for (uint64_t first = 0; first < pages; first += kPagesAtOnce) {
     const size_t count = std::min(kPagesAtOnce, pages - first);
-    touched.Load(first, count);
+    pagemap.Load(first, count);
     for (size_t i = 0; i < count; ++i) {
-      if (!touched.Touched(i) || IsZero(bytes.subspan((first + i) * kPageSize, kPageSize))) continue;
-      auto added = writer.Add(first + i);
+      const auto page = bytes.subspan((first + i) * kPageSize, kPageSize);
+      if (!pagemap.Touched(i) || IsZero(page)) continue;
+      auto place = clean->Find(page, writer.Next());
+      if (!place) return Forward(place.error());
+      auto added = writer.Add(first + i, *place);
       if (!added) return Forward(added.error());
     }
   }
@@ -274,17 +244,29 @@ Result<MemoryMap> WriteMemoryImage(int fd, const GuestMemory& memory, const Memo
   return writer.TakeMap();
 }
 
-Status CopyMemoryImage(int fd, const MemoryMap& map, GuestMemory& memory) {
-  for (const auto& run : map.runs) {
-    auto to = memory.Slice(GuestAddress(run.first_page * kPageSize), run.pages * kPageSize);
-    if (!to) {
-      return Fail(ErrorCode::kIncompatible, "the snapshot is of a VM with more than {} MiB of memory; {}",
-                  memory.size() >> 20, kMend);
+Result<MemoryMap> WriteLayerImage(int fd, const GuestMemory& memory, const GuestMemory& base) {
+  auto sized = SetSize(fd, memory.size(), kWhat);
+  if (!sized) return Forward(sized.error());
+  constexpr uint64_t kPagesAtOnce = 64 * 1024;
+  const std::span<const uint8_t> bytes(memory.host_base(), memory.size());
+  const uint64_t pages = memory.size() / kPageSize;
+  Pagemap pagemap(memory.host_base());
+  RunWriter writer(fd, bytes);
+  for (uint64_t first = 0; first < pages; first += kPagesAtOnce) {
+    const size_t count = std::min(kPagesAtOnce, pages - first);
+    pagemap.Load(first, count);
+    for (size_t i = 0; i < count; ++i) {
+      if (!pagemap.Private(i)) continue;
+      const uint64_t offset = (first + i) * kPageSize;
+      const auto page = bytes.subspan(offset, kPageSize);
+      if (std::memcmp(page.data(), base.host_base() + offset, kPageSize) == 0) continue;
+      auto added = writer.Add(first + i, {IsZero(page) ? PageSource::kZero : PageSource::kStored, 0});
+      if (!added) return Forward(added.error());
     }
-    auto read = ReadAt(fd, run.first_page * kPageSize, *to, kWhat);
-    if (!read) return read;
   }
-  return {};
+  auto flushed = writer.Flush();
+  if (!flushed) return Forward(flushed.error());
+  return writer.TakeMap();
 }
 
 Status VerifyMemoryImage(int fd, const MemoryMap& map, uint64_t size, const MemorySources& sources,

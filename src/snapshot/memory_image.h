@@ -1,5 +1,5 @@
 // The `memory` file of a snapshot (docs/snapshot_format.md): a sparse file whose offsets are guest-physical addresses.
-// It holds the dirty pages; clean ones are referred to in the files that the VM was booted from. With those filled in
+// It holds the dirty pages; clean ones are referred to in the kernel that the VM was booted from. With those filled in
 // it is the complete image that a VMM restores from.
 #pragma once
 
@@ -14,9 +14,8 @@ namespace snapfaas::snapshot {
 // Borrowed descriptors of the files that a VM was booted from; -1: not at hand.
 struct MemorySources {
   int kernel_fd = -1;
-  int runtimefs_fd = -1;
 
-  // -1 for kStored.
+  // -1 where there is no file.
   int FdOf(PageSource source) const;
 };
 
@@ -26,9 +25,9 @@ struct MemorySources {
 // kResourceExhausted: the disk is full. kCorrupt: a source is not a regular file.
 Result<MemoryMap> WriteMemoryImage(int fd, const GuestMemory& memory, const MemorySources& sources);
 
-// Reads the runs of a complete image, whatever their source, into fresh, zeroed memory: the poster's way to restore.
-// Checksums are not compared. kCorrupt when the file is too short, kIncompatible when a run lies outside the memory.
-Status CopyMemoryImage(int fd, const MemoryMap& map, GuestMemory& memory);
+// As above for a function snapshot: the pages that differ from those of `base`, which is as the memory was when its VM
+// was restored. REQUIRES: both are of one size.
+Result<MemoryMap> WriteLayerImage(int fd, const GuestMemory& memory, const GuestMemory& base);
 
 // What to do with bytes outside the runs on a file system that cannot tell where the holes are, such as 9p.
 enum class UnknownHoles {

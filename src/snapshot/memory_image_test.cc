@@ -10,6 +10,7 @@
 
 #include <csignal>
 
+#include "base/scratch_folder_for_tests.h"
 #include "snapshot/test_support.h"
 
 namespace snapfaas::snapshot {
@@ -110,27 +111,10 @@ TEST_F(MemoryImage, UnusedMemoryIsAnEmptyMap) {
   EXPECT_TRUE(VerifyMemoryImage(file.get(), map, kSize, {}));
 }
 
-TEST_F(MemoryImage, CopyBringsBackEveryByte) {
-  GuestMemory copy = MakeMemory(kSize);
-  ASSERT_TRUE(CopyMemoryImage(file_.get(), map_, copy));
-  EXPECT_EQ(std::memcmp(copy.host_base(), memory_.host_base(), kSize), 0);
-}
-
 TEST_F(MemoryImage, MappingBringsBackEveryByte) {
   GuestMemory mapped = MakeMemory(kSize);
   ASSERT_TRUE(mapped.MapPrivateImage(file_.get()));
   EXPECT_EQ(std::memcmp(mapped.host_base(), memory_.host_base(), kSize), 0);
-}
-
-TEST_F(MemoryImage, CopyIntoSmallerMemoryIsIncompatible) {
-  GuestMemory small = MakeMemory(4 * kPageSize);
-  EXPECT_EQ(CopyMemoryImage(file_.get(), map_, small).error().code, ErrorCode::kIncompatible);
-}
-
-TEST_F(MemoryImage, CopyOfTruncatedFileIsCorrupt) {
-  ASSERT_TRUE(SetSize(file_.get(), 5 * kPageSize + 1, "image"));
-  GuestMemory copy = MakeMemory(kSize);
-  ExpectCorrupt(CopyMemoryImage(file_.get(), map_, copy));
 }
 
 TEST_F(MemoryImage, IntactFileIsVerified) { EXPECT_TRUE(VerifyMemoryImage(file_.get(), map_, kSize, {})); }
@@ -189,8 +173,8 @@ TEST_F(MemoryImage, VerifiedCopyIsSparseAndTheSame) {
 }
 
 TEST_F(MemoryImage, IsSparseOnDiskToo) {
-  const TempFolder folder;
-  const UniqueFd file(::open((folder.path() + "/memory").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+  const ScratchFolder folder;
+  const UniqueFd file(::open((folder.path().string() + "/memory").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
   const auto map = WriteMemoryImage(file.get(), memory_, {});
   ASSERT_TRUE(map);
   EXPECT_LT(StoredBytesOf(file.get()), kSize / 2);
@@ -219,8 +203,8 @@ TEST_F(MemoryImage, FileSizeLimitIsOneClearError) {
   const auto old_handler = std::signal(SIGXFSZ, SIG_IGN);
   const rlimit small{kPageSize, old.rlim_max};
   ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &small), 0);
-  const TempFolder folder;
-  const UniqueFd file(::open((folder.path() + "/memory").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+  const ScratchFolder folder;
+  const UniqueFd file(::open((folder.path().string() + "/memory").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
   const auto map = WriteMemoryImage(file.get(), memory_, {});
   ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &old), 0);
   std::signal(SIGXFSZ, old_handler);
@@ -230,12 +214,12 @@ TEST_F(MemoryImage, FileSizeLimitIsOneClearError) {
 }
 
 TEST_F(MemoryImage, FullDiskIsOneClearError) {
-  const TempFolder folder;
+  const ScratchFolder folder;
   if (::mount("none", folder.path().c_str(), "tmpfs", 0, "size=64k") != 0) {
     GTEST_SKIP() << "mounting a small file system is not permitted here (run as root)";
   }
   for (uint64_t page = 0; page < 600; ++page) FillPage(memory_, page, 1);
-  UniqueFd file(::open((folder.path() + "/memory").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+  UniqueFd file(::open((folder.path().string() + "/memory").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
   const auto map = WriteMemoryImage(file.get(), memory_, {});
   file.Reset();
   EXPECT_EQ(::umount(folder.path().c_str()), 0);
@@ -244,15 +228,14 @@ TEST_F(MemoryImage, FullDiskIsOneClearError) {
   EXPECT_NE(map.error().Message().find("free disk space and try again: No space left"), std::string::npos);
 }
 
-// The same VM, booted from a kernel of pages 0xe0, 0x11, 0x22, 0x33 and a runtimefs of pages 0x44, 0x22 and half of
-// one.
+// The same VM, booted from a kernel of pages 0xe0, 0x11, 0x22, 0x33, 0x44, 0x22 and half of one.
 class CleanPages : public MemoryImage {
  protected:
-  CleanPages() : kernel_(MakeSource({0xe0, 0x11, 0x22, 0x33})), runtimefs_(MakeSource({0x44, 0x22})) {
-    EXPECT_TRUE(WriteAt(runtimefs_.get(), 2 * kPageSize, std::vector<uint8_t>(kPageSize / 2, 0x66), "runtimefs"));
+  CleanPages() : kernel_(MakeSource({0xe0, 0x11, 0x22, 0x33, 0x44, 0x22})) {
+    EXPECT_TRUE(WriteAt(kernel_.get(), 6 * kPageSize, std::vector<uint8_t>(kPageSize / 2, 0x66), "the kernel"));
   }
 
-  MemorySources sources() const { return {kernel_.get(), runtimefs_.get()}; }
+  MemorySources sources() const { return {kernel_.get()}; }
 
   MemoryMap Write(int fd) {
     auto map = WriteMemoryImage(fd, memory_, sources());
@@ -270,7 +253,6 @@ class CleanPages : public MemoryImage {
   }
 
   UniqueFd kernel_;
-  UniqueFd runtimefs_;
 };
 
 TEST_F(CleanPages, AreReferredToAndNotStored) {
@@ -280,8 +262,8 @@ TEST_F(CleanPages, AreReferredToAndNotStored) {
   ASSERT_EQ(map.runs.size(), 3U);
   EXPECT_EQ(map.runs[0], (MemoryRun{1, 2, map_.runs[0].checksum, PageSource::kKernel, 1}));
   EXPECT_EQ(map.runs[1], map_.runs[1]);
-  EXPECT_EQ(map.runs[2].source, PageSource::kRuntimefs);
-  EXPECT_EQ(map.runs[2].source_page, 0U);
+  EXPECT_EQ(map.runs[2].source, PageSource::kKernel);
+  EXPECT_EQ(map.runs[2].source_page, 4U);
   EXPECT_EQ(map.StoredBytes(), kPageSize);
   EXPECT_EQ(map.ResidentBytes(), 4 * kPageSize);
   EXPECT_EQ(StoredBytesOf(file.get()), kPageSize);
@@ -297,9 +279,6 @@ TEST_F(CleanPages, ComeBackInTheCompleteImage) {
   GuestMemory mapped = MakeMemory(kSize);
   ASSERT_TRUE(mapped.MapPrivateImage(complete.get()));
   EXPECT_EQ(std::memcmp(mapped.host_base(), memory_.host_base(), kSize), 0);
-  GuestMemory copied = MakeMemory(kSize);
-  ASSERT_TRUE(CopyMemoryImage(complete.get(), map, copied));
-  EXPECT_EQ(std::memcmp(copied.host_base(), memory_.host_base(), kSize), 0);
 }
 
 TEST_F(CleanPages, ThatDoNotFollowEachOtherInTheirSourceAreRunsOfTheirOwn) {
@@ -313,12 +292,11 @@ TEST_F(CleanPages, ThatDoNotFollowEachOtherInTheirSourceAreRunsOfTheirOwn) {
   EXPECT_EQ(map.runs[2].source_page, 3U);
   EXPECT_EQ(map.runs[3].source_page, 1U);
   EXPECT_EQ(map.runs[3].pages, 2U);
-  EXPECT_EQ(map.runs[4].source, PageSource::kRuntimefs);
+  EXPECT_EQ(map.runs[4].source_page, 4U);
 }
 
 TEST_F(CleanPages, AreFoundInARowThoughAnEarlierPageIsTheSame) {
-  runtimefs_ = MakeSource({0x22, 0x55, 0x44, 0x22, 0x66});
-  kernel_ = UniqueFd();
+  kernel_ = MakeSource({0x22, 0x55, 0x44, 0x22, 0x66});
   FillPage(memory_, 20, 0x44);
   FillPage(memory_, 21, 0x22);
   FillPage(memory_, 22, 0x66);
@@ -348,7 +326,7 @@ TEST_F(CleanPages, PartOfAPageAtTheEndOfASourceIsNotOne) {
 }
 
 TEST_F(CleanPages, PageOfZeroesInASourceChangesNothing) {
-  runtimefs_ = MakeSource({0});
+  kernel_ = MakeSource({0});
   const UniqueFd file = MakeMemoryFile();
   const MemoryMap map = Write(file.get());
   EXPECT_EQ(map.ResidentBytes(), 3 * kPageSize);
@@ -391,6 +369,54 @@ TEST_F(CleanPages, SourceThatIsNoFileIsRefused) {
   const auto map = WriteMemoryImage(MakeMemoryFile().get(), memory_, sources());
   ASSERT_FALSE(map);
   EXPECT_EQ(map.error().context, "the runtime's kernel image is not a regular file");
+}
+
+// A VM restored from the image of the one above, which went on from there.
+class LayerImage : public MemoryImage {
+ protected:
+  LayerImage() : base_(MakeMemory(kSize)), restored_(MakeMemory(kSize)), layer_(MakeMemoryFile()) {
+    EXPECT_TRUE(base_.MapPrivateImage(file_.get()));
+    EXPECT_TRUE(restored_.MapPrivateImage(file_.get()));
+  }
+
+  MemoryMap Write() {
+    auto map = WriteLayerImage(layer_.get(), restored_, base_);
+    EXPECT_TRUE(map) << map.error().Message();
+    return map ? *map : MemoryMap();
+  }
+
+  GuestMemory base_;
+  GuestMemory restored_;
+  UniqueFd layer_;
+};
+
+TEST_F(LayerImage, OfAVmThatDidNothingIsEmpty) {
+  // Reading is nothing, and neither is writing what is there.
+  EXPECT_EQ(restored_.ReadObject<uint8_t>(GuestAddress(kPageSize)).value(), 0x11);
+  FillPage(restored_, 2, 0x22);
+  EXPECT_TRUE(Write().runs.empty());
+}
+
+TEST_F(LayerImage, HoldsWhatDiffersAndNothingElse) {
+  FillPage(restored_, 1, 0x99);
+  FillPage(restored_, 40, 0x77);
+  const MemoryMap map = Write();
+  ASSERT_EQ(map.runs.size(), 2U);
+  EXPECT_EQ(map.runs[0].first_page, 1U);
+  EXPECT_EQ(map.runs[1].first_page, 40U);
+  EXPECT_EQ(map.StoredBytes(), 2 * kPageSize);
+  EXPECT_EQ(StoredBytesOf(layer_.get()), 2 * kPageSize);
+  EXPECT_TRUE(VerifyMemoryImage(layer_.get(), map, kSize, {}));
+}
+
+TEST_F(LayerImage, NamesPagesThatAreZeroNow) {
+  FillPage(restored_, 2, 0);
+  FillPage(restored_, 20, 0);  // as it was
+  const MemoryMap map = Write();
+  ASSERT_EQ(map.runs.size(), 1U);
+  EXPECT_EQ(map.runs[0], (MemoryRun{2, 1, 0, PageSource::kZero, 0}));
+  EXPECT_EQ(map.StoredBytes(), 0U);
+  EXPECT_EQ(map.ResidentBytes(), 0U);
 }
 
 }  // namespace

@@ -17,10 +17,8 @@ constexpr uint64_t kBytesAtOnce = 1_MiB;
 
 Result<PageIndex> PageIndex::Build(const MemorySources& sources) {
   PageIndex index(sources);
-  for (const auto source : {PageSource::kKernel, PageSource::kRuntimefs}) {
-    auto added = index.Add(source);
-    if (!added) return Forward(added.error());
-  }
+  auto added = index.Add(PageSource::kKernel);
+  if (!added) return Forward(added.error());
   const auto earlier = [](const Entry& a, const Entry& b) { return a.hash < b.hash; };
   std::sort(index.by_hash_.begin(), index.by_hash_.end(), earlier);
   return index;

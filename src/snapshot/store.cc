@@ -2,17 +2,25 @@
 
 #include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <utility>
 #include <vector>
 
+#include "base/mapped_region.h"
+#include "base/units.h"
 #include "snapshot/format.h"
 #include "snapshot/hash.h"
 #include "snapshot/io.h"
+#include "snapshot/page_runs.h"
 
 namespace snapfaas::snapshot {
 namespace {
+
+// linux/mman.h; glibc 2.36 does not have it. Linux 6.1.
+constexpr int kMadvCollapse = 25;
 
 constexpr std::string_view kStateWhat = "the snapshot's state file";
 
@@ -44,42 +52,281 @@ Result<std::vector<uint8_t>> ReadVerifiedState(const SnapshotFiles& files) {
 Status CheckBelongsTo(const Manifest& manifest, std::span<const uint8_t> bytes, const StateFile& state) {
   if (Hash64(bytes) != manifest.state_checksum || state.machine.memory_bytes != manifest.memory_bytes ||
       state.machine.vcpus != manifest.key.vcpus || Checksum(state.memory) != manifest.memory_checksum ||
-      state.memory.StoredBytes() != manifest.stored_bytes) {
+      state.memory.StoredBytes() != manifest.stored_bytes || state.base_checksum != manifest.base_checksum) {
     return Fail(ErrorCode::kCorrupt, "{} does not belong to its manifest; {}", kStateWhat, kMend);
   }
   return {};
 }
 
+Result<UniqueFd> Duplicate(int fd) {
+  if (fd < 0) return UniqueFd();
+  UniqueFd copy(::fcntl(fd, F_DUPFD_CLOEXEC, 0));
+  if (!copy.valid()) return FailErrno(errno, "duplicating a descriptor of a snapshot");
+  return copy;
+}
+
+// A sealed file in memory with these bytes.
+Result<UniqueFd> MakeSealed(const char* name, std::span<const uint8_t> bytes) {
+  auto file = MakeMemfd(name);
+  if (!file) return file;
+  auto done = WriteAt(file->get(), 0, bytes, name);
+  if (done) done = Seal(file->get());
+  if (!done) return Forward(done.error());
+  return file;
+}
+
+// Makes huge pages of the file's pages in [offset, offset + size), whatever the system's setting is for others. It is
+// asked for on a private view: the file is sealed. Advice: a host that cannot goes on with small pages.
+void Collapse(int fd, uint64_t offset, uint64_t size) {
+  auto view = MappedRegion::Anonymous(size, kHugePageSize);
+  if (!view) return;
+  void* mapped =
+      ::mmap(view->data(), size, PROT_READ, MAP_PRIVATE | MAP_FIXED | MAP_NORESERVE, fd, static_cast<off_t>(offset));
+  if (mapped == MAP_FAILED) return;
+  // One by one: Linux 6.1 ends a call for several at the first that it cannot map into this view, collapsed though it
+  // is.
+  for (uint64_t at = 0; at < size; at += kHugePageSize) ::madvise(view->data() + at, kHugePageSize, kMadvCollapse);
+}
+
+uint64_t BytesInMemory(int fd) {
+  struct stat info {};
+  if (fd < 0 || ::fstat(fd, &info) != 0) return 0;
+  return static_cast<uint64_t>(info.st_blocks) * 512;
+}
+
+// The map's runs from one file, neighbours that go on where the last one ends joined.
+void AppendExtents(const MemoryMap& map, std::vector<MapExtent>& extents) {
+  const size_t first = extents.size();
+  for (const MemoryRun& run : map.runs) {
+    const bool from_kernel = run.source == PageSource::kKernel;
+    const MapExtent extent{{run.first_page, run.pages},
+                           from_kernel ? ImageFile::kKernel : ImageFile::kOverlay,
+                           from_kernel ? run.source_page : run.first_page};
+    if (extents.size() > first) {
+      MapExtent& last = extents.back();
+      if (last.file == extent.file && last.run.end() == extent.run.first_page &&
+          last.file_page + last.run.pages == extent.file_page) {
+        last.run.pages += extent.run.pages;
+        continue;
+      }
+    }
+    extents.push_back(extent);
+  }
+}
+
+std::vector<PageRun> RunsOf(const MemoryMap& map) {
+  std::vector<PageRun> runs;
+  runs.reserve(map.runs.size());
+  for (const MemoryRun& run : map.runs) runs.push_back({run.first_page, run.pages});
+  return Coalesce(runs, 0);
+}
+
+// Every extent is a mapping to be made at each restore. Differences that lie this close are mapped together, and the
+// pages of the base between them kept twice.
+constexpr uint32_t kOverlayGap = 8;
+
+// Fills the gaps in the overlay with the base's pages; returns what is to be laid over the base.
+Result<std::vector<MapExtent>> CloseGaps(const MemoryMap& map, int overlay, int base_image) {
+  const std::vector<PageRun> runs = RunsOf(map);
+  std::vector<uint8_t> gap(kOverlayGap * kPageSize);
+  std::vector<MapExtent> extents;
+  for (const PageRun& run : runs) {
+    const bool joins = !extents.empty() && run.first_page <= extents.back().run.end() + kOverlayGap;
+    if (!joins) {
+      extents.push_back({run, ImageFile::kOverlay, run.first_page});
+      continue;
+    }
+    PageRun& last = extents.back().run;
+    const auto bytes = std::span(gap).first((run.first_page - last.end()) * kPageSize);
+    auto done = ReadAt(base_image, last.end() * kPageSize, bytes, "the base snapshot's memory image");
+    if (done) done = WriteAt(overlay, last.end() * kPageSize, bytes, "the function snapshot's memory image");
+    if (!done) return Forward(done.error());
+    last.pages = static_cast<uint32_t>(run.end() - last.first_page);
+  }
+  return extents;
+}
+
 }  // namespace
 
-InMemorySnapshot::InMemorySnapshot(Manifest manifest, UniqueFd state, UniqueFd memory, uint64_t resident_bytes)
-    : manifest_(std::move(manifest)),
-      state_(std::move(state)),
-      memory_(std::move(memory)),
-      resident_bytes_(resident_bytes) {}
+Result<InMemoryImage> InMemoryImage::Load(int fd, std::string_view what) {
+  auto size = SizeOf(fd, what);
+  if (!size) return Forward(size.error());
+  auto memory = MakeMemfd("snapfaas-image");
+  if (!memory) return Forward(memory.error());
+  std::vector<uint8_t> buffer(1_MiB);
+  for (uint64_t at = 0; at < *size; at += buffer.size()) {
+    const auto bytes = std::span(buffer).first(std::min<uint64_t>(buffer.size(), *size - at));
+    auto done = ReadAt(fd, at, bytes, what);
+    if (done) done = WriteAt(memory->get(), at, bytes, what);
+    if (!done) return Forward(done.error());
+  }
+  auto sealed = Seal(memory->get());
+  if (!sealed) return Forward(sealed.error());
+  Collapse(memory->get(), 0, *size / kHugePageSize * kHugePageSize);
+  return InMemoryImage(std::move(*memory), *size);
+}
 
-Result<InMemorySnapshot> InMemorySnapshot::Load(const SnapshotFiles& files, const MemorySources& sources) {
+Status LoadedSnapshot::TakeState(const SnapshotFiles& files, MemoryMap& map) {
   auto bytes = ReadVerifiedState(files);
   if (!bytes) return Forward(bytes.error());
   auto decoded = DecodeState(*bytes);
   if (!decoded) return Forward(decoded.error());
   auto belongs = CheckBelongsTo(files.manifest, *bytes, *decoded);
-  if (!belongs) return Forward(belongs.error());
-
-  auto state = MakeMemfd("snapfaas-state");
+  if (!belongs) return belongs;
+  auto state = MakeSealed("snapfaas-state", *bytes);
   if (!state) return Forward(state.error());
-  auto memory = MakeMemfd("snapfaas-memory");
-  if (!memory) return Forward(memory.error());
-  auto written = WriteAt(state->get(), 0, *bytes, kStateWhat);
-  if (!written) return Forward(written.error());
-  auto copied = CopyVerified(files.memory.get(), memory->get(), decoded->memory, files.manifest.memory_bytes, sources);
-  if (!copied) return Forward(copied.error());
-  for (const int fd : {state->get(), memory->get()}) {
-    auto sealed = Seal(fd);
-    if (!sealed) return Forward(sealed.error());
+  state_ = std::move(*state);
+  map = std::move(decoded->memory);
+  return {};
+}
+
+Status LoadedSnapshot::ShareBase(const LoadedSnapshot& base) {
+  if (manifest_.base_checksum != base.manifest_.state_checksum) {
+    return Fail(ErrorCode::kIncompatible,
+                "the function snapshot was taken on another base snapshot than there is now; "
+                "it has to be taken anew");
   }
-  return InMemorySnapshot(files.manifest, std::move(*state), std::move(*memory),
-                          decoded->memory.ResidentBytes() + bytes->size());
+  auto image = Duplicate(base.image_.get());
+  if (!image) return Forward(image.error());
+  auto kernel = Duplicate(base.kernel_.get());
+  if (!kernel) return Forward(kernel.error());
+  image_ = std::move(*image);
+  kernel_ = std::move(*kernel);
+  plan_.extents = base.plan_.extents;
+  base_written_ = base.plan_.written;
+  return {};
+}
+
+Status LoadedSnapshot::FinishPlan(const SnapshotFiles& files) {
+  if (tier_ == Tier::kDisk) plan_.read_ahead = ReadAhead::kYes;
+  return UseWorkingSet(files.working_set.value_or(WorkingSet()));
+}
+
+Status LoadedSnapshot::UseWorkingSet(const WorkingSet& set) {
+  // The host maps what lies close to a page together with it: one call for a neighbourhood is enough.
+  constexpr uint32_t kMappedAround = 16;
+  plan_.read = Coalesce(set.read, kMappedAround);
+  plan_.written = set.written;
+  auto rewritten = RewritePlan();
+  if (rewritten && tier_ == Tier::kMemory && manifest_.key.IsBase()) CollapseReadRegions();
+  return rewritten;
+}
+
+Status LoadedSnapshot::RewritePlan() {
+  plan_.late = Subtract(Subtract(plan_.written, plan_.changed), base_written_);
+  auto plan = MakeSealed("snapfaas-plan", EncodePlan(plan_));
+  if (!plan) return Forward(plan.error());
+  plan_fd_ = std::move(*plan);
+  return {};
+}
+
+Status LoadedSnapshot::LearnFrom(LoadedSnapshot& function) {
+  plan_.written = Merge(plan_.written, Merge(function.plan_.changed, function.plan_.written));
+  plan_.read = Merge(plan_.read, function.plan_.read);
+  function.base_written_ = plan_.written;
+  auto rewritten = RewritePlan();
+  return rewritten ? function.RewritePlan() : rewritten;
+}
+
+// Where much is read and nothing written, such as the kernel's text, one fault is to bring in 2 MiB.
+void LoadedSnapshot::CollapseReadRegions() {
+  constexpr uint32_t kHugePages = kHugePageSize / kPageSize;
+  constexpr uint32_t kWorthIt = 32;
+  std::vector<uint32_t> read(manifest_.memory_bytes / kHugePageSize + 1);
+  std::vector<bool> written(read.size());
+  for (const PageRun& run : plan_.read) {
+    for (uint64_t page = run.first_page; page < run.end(); ++page) ++read[page / kHugePages];
+  }
+  for (const PageRun& run : plan_.written) {
+    for (uint64_t page = run.first_page; page < run.end(); ++page) written[page / kHugePages] = true;
+  }
+  for (size_t region = 0; region < manifest_.memory_bytes / kHugePageSize; ++region) {
+    if (read[region] >= kWorthIt && !written[region]) Collapse(image_.get(), region * kHugePageSize, kHugePageSize);
+  }
+}
+
+Result<LoadedSnapshot> LoadedSnapshot::Load(const SnapshotFiles& files, const MemorySources& sources) {
+  LoadedSnapshot snapshot(Tier::kMemory, files.manifest);
+  MemoryMap map;
+  auto done = snapshot.TakeState(files, map);
+  if (!done) return Forward(done.error());
+  auto image = MakeMemfd("snapfaas-memory");
+  if (!image) return Forward(image.error());
+  done = CopyVerified(files.memory.get(), image->get(), map, files.manifest.memory_bytes, sources);
+  if (done) done = Seal(image->get());
+  if (!done) return Forward(done.error());
+  snapshot.image_ = std::move(*image);
+  done = snapshot.FinishPlan(files);
+  if (!done) return Forward(done.error());
+  return snapshot;
+}
+
+Result<LoadedSnapshot> LoadedSnapshot::LoadFunction(const SnapshotFiles& files, const LoadedSnapshot& base,
+                                                    const MemorySources& sources) {
+  LoadedSnapshot snapshot(Tier::kMemory, files.manifest);
+  MemoryMap map;
+  auto done = snapshot.TakeState(files, map);
+  if (done) done = snapshot.ShareBase(base);
+  if (!done) return Forward(done.error());
+  auto overlay = MakeMemfd("snapfaas-overlay");
+  if (!overlay) return Forward(overlay.error());
+  done = CopyVerified(files.memory.get(), overlay->get(), map, files.manifest.memory_bytes, sources);
+  if (!done) return Forward(done.error());
+  auto extents = CloseGaps(map, overlay->get(), base.image_.get());
+  if (!extents) return Forward(extents.error());
+  done = Seal(overlay->get());
+  if (!done) return Forward(done.error());
+  snapshot.overlay_ = std::move(*overlay);
+  snapshot.plan_.extents = std::move(*extents);
+  snapshot.plan_.changed = RunsOf(map);
+  done = snapshot.FinishPlan(files);
+  if (!done) return Forward(done.error());
+  return snapshot;
+}
+
+Result<LoadedSnapshot> LoadedSnapshot::OpenOnDisk(const SnapshotFiles& files, const MemorySources& sources) {
+  LoadedSnapshot snapshot(Tier::kDisk, files.manifest);
+  MemoryMap map;
+  auto done = snapshot.TakeState(files, map);
+  if (!done) return Forward(done.error());
+  auto image = Duplicate(files.memory.get());
+  if (!image) return Forward(image.error());
+  auto kernel = Duplicate(sources.kernel_fd);
+  if (!kernel) return Forward(kernel.error());
+  snapshot.image_ = std::move(*image);
+  snapshot.kernel_ = std::move(*kernel);
+  std::erase_if(map.runs, [](const MemoryRun& run) { return run.IsStored(); });
+  AppendExtents(map, snapshot.plan_.extents);
+  done = snapshot.FinishPlan(files);
+  if (!done) return Forward(done.error());
+  return snapshot;
+}
+
+Result<LoadedSnapshot> LoadedSnapshot::OpenFunctionOnDisk(const SnapshotFiles& files, const LoadedSnapshot& base) {
+  LoadedSnapshot snapshot(Tier::kDisk, files.manifest);
+  MemoryMap map;
+  auto done = snapshot.TakeState(files, map);
+  if (done) done = snapshot.ShareBase(base);
+  if (!done) return Forward(done.error());
+  auto overlay = Duplicate(files.memory.get());
+  if (!overlay) return Forward(overlay.error());
+  snapshot.overlay_ = std::move(*overlay);
+  AppendExtents(map, snapshot.plan_.extents);
+  done = snapshot.FinishPlan(files);
+  if (!done) return Forward(done.error());
+  return snapshot;
+}
+
+std::string LoadedSnapshot::base_id() const {
+  if (tier_ == Tier::kDisk) return {};
+  const uint64_t checksum = manifest_.key.IsBase() ? manifest_.state_checksum : manifest_.base_checksum;
+  return fmt::format("{}@{:016x}", manifest_.key.Base().FolderName(), checksum);
+}
+
+uint64_t LoadedSnapshot::resident_bytes() const {
+  uint64_t bytes = BytesInMemory(state_.get()) + BytesInMemory(plan_fd_.get());
+  if (tier_ == Tier::kMemory) bytes += BytesInMemory(manifest_.key.IsBase() ? image_.get() : overlay_.get());
+  return bytes;
 }
 
 }  // namespace snapfaas::snapshot

@@ -1,35 +1,94 @@
-// InMemorySnapshot: a snapshot ready to be mapped (the poster's in-memory snapshot store; the disk is the slower tier).
+// LoadedSnapshot: a snapshot ready to be restored from, in memory (the poster's in-memory snapshot store) or on disk,
+// the slower tier.
 #pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
 
 #include "base/result.h"
 #include "base/unique_fd.h"
 #include "snapshot/manifest.h"
 #include "snapshot/memory_image.h"
+#include "snapshot/page_loader.h"
+#include "snapshot/working_set.h"
 
 namespace snapfaas::snapshot {
 
-// Owns two sealed memfds, `state` and `memory`. Any number of VMMs may be sent them and map the memory privately, also
-// after this object is gone; nobody can change them.
-class InMemorySnapshot {
+// A read-only file in memory, in huge pages where the host has them: one copy for all who map it. It is sealed.
+class InMemoryImage {
  public:
-  // Puts the complete memory image together from the snapshot and the files that its VM was booted from, verifying
-  // everything against the manifest. kCorrupt or kIncompatible: the snapshot has to be made anew. Whether CPU and
-  // devices fit is for the VMM to say (CheckCompatible).
-  static Result<InMemorySnapshot> Load(const SnapshotFiles& files, const MemorySources& sources);
+  // `what` names the file in errors.
+  static Result<InMemoryImage> Load(int fd, std::string_view what);
 
-  const Manifest& manifest() const { return manifest_; }
-  int state_fd() const { return state_.get(); }
-  int memory_fd() const { return memory_.get(); }
-  // What it takes of the host's memory.
-  uint64_t resident_bytes() const { return resident_bytes_; }
+  int fd() const { return fd_.get(); }
+  uint64_t bytes() const { return bytes_; }
 
  private:
-  InMemorySnapshot(Manifest manifest, UniqueFd state, UniqueFd memory, uint64_t resident_bytes);
+  InMemoryImage(UniqueFd fd, uint64_t bytes) : fd_(std::move(fd)), bytes_(bytes) {}
 
+  UniqueFd fd_;
+  uint64_t bytes_;
+};
+
+// Any number of VMMs may be sent its descriptors, also after this object is gone. In memory they are sealed memfds that
+// nobody can change; on disk they are the published files, which nobody does change.
+class LoadedSnapshot {
+ public:
+  // Puts the complete memory image of a base snapshot together from the snapshot and the kernel that its VM was booted
+  // from, verifying everything against the manifest. kCorrupt or kIncompatible: the snapshot has to be made anew.
+  // Whether CPU and devices fit is for the VMM to say (CheckCompatible).
+  static Result<LoadedSnapshot> Load(const SnapshotFiles& files, const MemorySources& sources);
+
+  // A function snapshot: what differs from `base`, which it shares. kIncompatible: it was taken on another base.
+  static Result<LoadedSnapshot> LoadFunction(const SnapshotFiles& files, const LoadedSnapshot& base,
+                                             const MemorySources& sources);
+
+  // Verifies all but the memory's bytes, which a restore reads from the disk when they are touched.
+  // REQUIRES: the same tier for a function snapshot and its base.
+  static Result<LoadedSnapshot> OpenOnDisk(const SnapshotFiles& files, const MemorySources& sources);
+  static Result<LoadedSnapshot> OpenFunctionOnDisk(const SnapshotFiles& files, const LoadedSnapshot& base);
+
+  // From now on restores may bring these pages in at once. Done by the above with what the catalogue has.
+  Status UseWorkingSet(const WorkingSet& set);
+
+  // Adds to this base's pages what one of its functions changes and touches: shells that are primed from now on have
+  // them in place for it, and for others of its kind. REQUIRES: in memory; `function` was loaded over this base.
+  Status LearnFrom(LoadedSnapshot& function);
+
+  const Manifest& manifest() const { return manifest_; }
+  bool has_working_set() const { return !plan_.read.empty() || !plan_.written.empty(); }
+
+  // Names the base snapshot, its own or the one under it; empty on disk, where nothing is shared in memory.
+  std::string base_id() const;
+
+  // Borrowed; -1: there is none.
+  int state_fd() const { return state_.get(); }
+  int plan_fd() const { return plan_fd_.get(); }
+  ImageFiles images() const { return {image_.get(), overlay_.get(), kernel_.get()}; }
+
+  // What it takes of the host's memory by itself: a function snapshot without its base. 0 on disk, but for the state.
+  uint64_t resident_bytes() const;
+
+ private:
+  enum class Tier { kMemory, kDisk };
+
+  LoadedSnapshot(Tier tier, Manifest manifest) : tier_(tier), manifest_(std::move(manifest)) {}
+  Status TakeState(const SnapshotFiles& files, MemoryMap& map);
+  Status ShareBase(const LoadedSnapshot& base);
+  Status FinishPlan(const SnapshotFiles& files);
+  Status RewritePlan();
+  void CollapseReadRegions();
+
+  Tier tier_;
   Manifest manifest_;
   UniqueFd state_;
-  UniqueFd memory_;
-  uint64_t resident_bytes_;
+  UniqueFd image_;
+  UniqueFd overlay_;
+  UniqueFd kernel_;
+  RestorePlan plan_;
+  std::vector<PageRun> base_written_;  // what a shell that was primed with the base has of its own
+  UniqueFd plan_fd_;
 };
 
 }  // namespace snapfaas::snapshot

@@ -5,9 +5,13 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <array>
 #include <cerrno>
+#include <cstring>
+#include <optional>
 
 #include "base/file_system.h"
+#include "base/scratch_folder_for_tests.h"
 #include "snapshot/catalog.h"
 #include "snapshot/test_support.h"
 
@@ -15,11 +19,12 @@ namespace snapfaas::snapshot {
 namespace {
 
 const SnapshotKey kKey{"python3", 1, 1};
+const SnapshotKey kFunctionKey{"python3", 1, 1, IdentityHash("function")};
 
 // A published snapshot whose files the tests alter.
 class Store : public testing::Test {
  protected:
-  Store() : catalog_(Catalog::Open(files_, folder_.path()).value()) {
+  Store() : catalog_(Catalog::Open(files_, folder_.path().string()).value()) {
     auto pending = catalog_.Begin(kKey);
     TakeSnapshot(pending->state_fd(), pending->memory_fd(), 0xaa);
     EXPECT_TRUE(catalog_.Publish(std::move(*pending), SomeSources()));
@@ -28,7 +33,8 @@ class Store : public testing::Test {
   SnapshotFiles Find() { return catalog_.Find(kKey).value(); }
 
   UniqueFd Writable(const std::string& name) {
-    return UniqueFd(::open((folder_.path() + "/" + kKey.FolderName() + "/" + name).c_str(), O_RDWR | O_CLOEXEC));
+    return UniqueFd(
+        ::open((folder_.path().string() + "/" + kKey.FolderName() + "/" + name).c_str(), O_RDWR | O_CLOEXEC));
   }
 
   void FlipByte(const std::string& name, uint64_t at) {
@@ -47,42 +53,71 @@ class Store : public testing::Test {
   }
 
   static void ExpectRefused(const SnapshotFiles& files, ErrorCode code, const MemorySources& sources = {}) {
-    const auto loaded = InMemorySnapshot::Load(files, sources);
+    const auto loaded = LoadedSnapshot::Load(files, sources);
     ASSERT_FALSE(loaded);
     EXPECT_EQ(loaded.error().code, code);
     EXPECT_NE(loaded.error().context.find("snapfaas runtime build"), std::string::npos) << loaded.error().context;
   }
 
-  TempFolder folder_;
+  static RestorePlan PlanOf(const LoadedSnapshot& loaded) {
+    auto plan = ReadPlan(loaded.plan_fd(), loaded.manifest().memory_bytes);
+    EXPECT_TRUE(plan) << plan.error().Message();
+    return plan ? *plan : RestorePlan();
+  }
+
+  // What a VMM that restores it has in memory, by mapping as by copying.
+  static GuestMemory Restored(const LoadedSnapshot& loaded) {
+    GuestMemory mapped = MakeMemory(1_MiB);
+    GuestMemory copied = MakeMemory(1_MiB);
+    const auto map = MapMemory(loaded.images(), PlanOf(loaded), mapped);
+    EXPECT_TRUE(map) << map.error().Message();
+    const auto copy = CopyMemory(loaded.images(), PlanOf(loaded), copied);
+    EXPECT_TRUE(copy) << copy.error().Message();
+    ExpectSame(copied, mapped);
+    return mapped;
+  }
+
+  static uint8_t ByteOf(const GuestMemory& memory, uint64_t page) {
+    return memory.ReadObject<uint8_t>(GuestAddress(page * kPageSize)).value();
+  }
+
+  static void ExpectSame(const GuestMemory& one, const GuestMemory& other) {
+    for (uint64_t at = 0; at < 1_MiB; at += kPageSize) {
+      EXPECT_EQ(std::memcmp(one.host_base() + at, other.host_base() + at, kPageSize), 0) << "page " << at / kPageSize;
+    }
+  }
+
+  ScratchFolder folder_;
   PosixFileSystem files_;
   Catalog catalog_;
 };
 
 TEST_F(Store, LoadedSnapshotRestoresByCopyAndByMapping) {
-  const auto loaded = InMemorySnapshot::Load(Find(), {});
+  const auto loaded = LoadedSnapshot::Load(Find(), {});
   ASSERT_TRUE(loaded) << loaded.error().Message();
   const auto state = ReadState(loaded->state_fd());
   ASSERT_TRUE(state);
   EXPECT_EQ(state->sections, SomeState().sections);
   GuestMemory copied = MakeMemory(1_MiB);
-  ASSERT_TRUE(CopyMemoryImage(loaded->memory_fd(), state->memory, copied));
+  ASSERT_TRUE(CopyMemory(loaded->images(), RestorePlan(), copied));
   GuestMemory mapped = MakeMemory(1_MiB);
-  ASSERT_TRUE(mapped.MapPrivateImage(loaded->memory_fd()));
+  ASSERT_TRUE(MapMemory(loaded->images(), RestorePlan(), mapped));
   EXPECT_EQ(std::memcmp(copied.host_base(), mapped.host_base(), 1_MiB), 0);
   EXPECT_EQ(mapped.ReadObject<uint8_t>(GuestAddress(9 * kPageSize)).value(), 0xaa);
   EXPECT_EQ(mapped.ReadObject<uint8_t>(GuestAddress(8 * kPageSize)).value(), 0);
 }
 
 TEST_F(Store, ResidentBytesAreThePagesAndTheState) {
-  const auto loaded = InMemorySnapshot::Load(Find(), {});
+  const auto loaded = LoadedSnapshot::Load(Find(), {});
   ASSERT_TRUE(loaded);
-  EXPECT_EQ(loaded->resident_bytes(), 2 * kPageSize + loaded->manifest().state_bytes);
+  // Two pages of memory, and one each for state and plan.
+  EXPECT_EQ(loaded->resident_bytes(), 4 * kPageSize);
 }
 
 TEST_F(Store, NobodyCanChangeALoadedSnapshot) {
-  const auto loaded = InMemorySnapshot::Load(Find(), {});
+  const auto loaded = LoadedSnapshot::Load(Find(), {});
   ASSERT_TRUE(loaded);
-  for (const int fd : {loaded->state_fd(), loaded->memory_fd()}) {
+  for (const int fd : {loaded->state_fd(), loaded->images().image, loaded->plan_fd()}) {
     const char byte = 1;
     EXPECT_EQ(::pwrite(fd, &byte, 1, 0), -1);
     EXPECT_EQ(errno, EPERM);
@@ -94,23 +129,23 @@ TEST_F(Store, NobodyCanChangeALoadedSnapshot) {
 }
 
 TEST_F(Store, TwoVmsWriteWithoutSeeingEachOther) {
-  const auto loaded = InMemorySnapshot::Load(Find(), {});
+  const auto loaded = LoadedSnapshot::Load(Find(), {});
   ASSERT_TRUE(loaded);
   GuestMemory one = MakeMemory(1_MiB);
   GuestMemory two = MakeMemory(1_MiB);
-  ASSERT_TRUE(one.MapPrivateImage(loaded->memory_fd()));
-  ASSERT_TRUE(two.MapPrivateImage(loaded->memory_fd()));
+  ASSERT_TRUE(one.MapPrivateImage(loaded->images().image));
+  ASSERT_TRUE(two.MapPrivateImage(loaded->images().image));
   FillPage(one, 3, 1);
   FillPage(two, 3, 2);
   EXPECT_EQ(one.ReadObject<uint8_t>(GuestAddress(3 * kPageSize)).value(), 1);
   EXPECT_EQ(two.ReadObject<uint8_t>(GuestAddress(3 * kPageSize)).value(), 2);
   uint8_t stored = 0;
-  ASSERT_TRUE(ReadAt(loaded->memory_fd(), 3 * kPageSize, {&stored, 1}, "image"));
+  ASSERT_TRUE(ReadAt(loaded->images().image, 3 * kPageSize, {&stored, 1}, "image"));
   EXPECT_EQ(stored, 0xaa);
 }
 
 TEST_F(Store, OutlivesItsFolder) {
-  const auto loaded = InMemorySnapshot::Load(Find(), {});
+  const auto loaded = LoadedSnapshot::Load(Find(), {});
   ASSERT_TRUE(loaded);
   ASSERT_TRUE(catalog_.Remove(kKey));
   EXPECT_TRUE(ReadState(loaded->state_fd()));
@@ -130,10 +165,10 @@ TEST_F(Store, EveryFlippedByteOfTheStateIsRefused) {
   const SnapshotFiles files = Find();
   for (uint64_t at = 0; at < files.manifest.state_bytes; ++at) {
     FlipByte("state", at);
-    EXPECT_FALSE(InMemorySnapshot::Load(files, {})) << at;
+    EXPECT_FALSE(LoadedSnapshot::Load(files, {})) << at;
     FlipByte("state", at);
   }
-  EXPECT_TRUE(InMemorySnapshot::Load(files, {}));
+  EXPECT_TRUE(LoadedSnapshot::Load(files, {}));
 }
 
 TEST_F(Store, TruncatedStateIsRefused) {
@@ -157,21 +192,21 @@ TEST_F(Store, StateOfAnotherSnapshotIsRefused) {
 }
 
 TEST_F(Store, StateOfAnotherVersionIsIncompatible) {
-  const uint8_t version = 2;
+  const uint8_t version = kFormatVersion + 1;
   ASSERT_TRUE(WriteAt(Writable("state").get(), 8, {&version, 1}, "state"));
   ExpectRefused(Find(), ErrorCode::kIncompatible);
 }
 
-TEST_F(Store, CleanPagesComeFromTheRuntimesImages) {
-  const UniqueFd runtimefs = MakeSource({0x01, 0xaa});
-  PublishWith({-1, runtimefs.get()});
+TEST_F(Store, CleanPagesComeFromTheRuntimesKernel) {
+  const UniqueFd kernel = MakeSource({0x01, 0xaa});
+  PublishWith({kernel.get()});
   const SnapshotFiles files = Find();
   EXPECT_EQ(files.manifest.stored_bytes, 0U);
-  const auto loaded = InMemorySnapshot::Load(files, {-1, runtimefs.get()});
+  const auto loaded = LoadedSnapshot::Load(files, {kernel.get()});
   ASSERT_TRUE(loaded) << loaded.error().Message();
-  EXPECT_EQ(loaded->resident_bytes(), 2 * kPageSize + files.manifest.state_bytes);
+  EXPECT_EQ(loaded->resident_bytes(), 4 * kPageSize);
   GuestMemory mapped = MakeMemory(1_MiB);
-  ASSERT_TRUE(mapped.MapPrivateImage(loaded->memory_fd()));
+  ASSERT_TRUE(mapped.MapPrivateImage(loaded->images().image));
   for (const uint64_t page : {uint64_t{3}, uint64_t{9}}) {
     EXPECT_EQ(mapped.ReadObject<uint8_t>(GuestAddress((page + 1) * kPageSize - 1)).value(), 0xaa);
   }
@@ -179,9 +214,305 @@ TEST_F(Store, CleanPagesComeFromTheRuntimesImages) {
 
 TEST_F(Store, ChangedRuntimeImageIsRefused) {
   const UniqueFd kernel = MakeSource({0xaa});
-  PublishWith({kernel.get(), -1});
+  PublishWith({kernel.get()});
   const UniqueFd changed = MakeSource({0xab});
-  ExpectRefused(Find(), ErrorCode::kIncompatible, {changed.get(), -1});
+  ExpectRefused(Find(), ErrorCode::kIncompatible, {changed.get()});
+}
+
+TEST_F(Store, OnDiskKeepsNoMemoryAndRestoresTheSame) {
+  const UniqueFd kernel = MakeSource({0x01, 0xaa});
+  PublishWith({kernel.get()});
+  const auto in_memory = LoadedSnapshot::Load(Find(), {kernel.get()});
+  const auto on_disk = LoadedSnapshot::OpenOnDisk(Find(), {kernel.get()});
+  ASSERT_TRUE(in_memory) << in_memory.error().Message();
+  ASSERT_TRUE(on_disk) << on_disk.error().Message();
+  EXPECT_EQ(on_disk->manifest(), in_memory->manifest());
+  // One page each for state and plan.
+  EXPECT_EQ(on_disk->resident_bytes(), 2 * kPageSize);
+  const RestorePlan plan = PlanOf(*on_disk);
+  EXPECT_EQ(plan.read_ahead, ReadAhead::kYes);
+  EXPECT_EQ(plan.extents, (std::vector<MapExtent>{{{3, 1}, ImageFile::kKernel, 1}, {{9, 1}, ImageFile::kKernel, 1}}));
+  EXPECT_EQ(PlanOf(*in_memory), RestorePlan());
+  const GuestMemory memory = Restored(*on_disk);
+  EXPECT_EQ(ByteOf(memory, 3), 0xaa);
+  ExpectSame(memory, Restored(*in_memory));
+}
+
+TEST_F(Store, OnDiskVerifiesTheStateAndNotTheMemory) {
+  FlipByte("memory", 9 * kPageSize + 123);
+  EXPECT_TRUE(LoadedSnapshot::OpenOnDisk(Find(), {}));
+  FlipByte("state", 100);
+  const auto opened = LoadedSnapshot::OpenOnDisk(Find(), {});
+  ASSERT_FALSE(opened);
+  EXPECT_EQ(opened.error().code, ErrorCode::kCorrupt);
+}
+
+TEST_F(Store, NeighboursInTheKernelAreOneExtent) {
+  const UniqueFd kernel = MakeSource({0x10, 0x11, 0x12, 0x13});
+  auto pending = catalog_.Begin(kKey);
+  GuestMemory memory = MakeMemory(1_MiB);
+  for (uint8_t page = 0; page < 4; ++page) FillPage(memory, 20 + page, 0x10 + page);
+  for (uint8_t page = 0; page < 2; ++page) FillPage(memory, 24 + page, 0x12 + page);
+  StateFile state = SomeState();
+  state.memory = WriteMemoryImage(pending->memory_fd(), memory, {kernel.get()}).value();
+  ASSERT_TRUE(WriteAt(pending->state_fd(), 0, EncodeState(state).value(), "state"));
+  ASSERT_TRUE(catalog_.Publish(std::move(*pending), SomeSources()));
+  const auto loaded = LoadedSnapshot::OpenOnDisk(Find(), {kernel.get()});
+  ASSERT_TRUE(loaded) << loaded.error().Message();
+  EXPECT_EQ(PlanOf(*loaded).extents,
+            (std::vector<MapExtent>{{{20, 4}, ImageFile::kKernel, 0}, {{24, 2}, ImageFile::kKernel, 2}}));
+  ExpectSame(Restored(*loaded), memory);
+}
+
+const WorkingSet kSomeSet = {{{0, 3}, {20, 5}}, {{3, 1}, {9, 1}}};
+
+TEST_F(Store, WorkingSetOfTheCatalogueIsInThePlan) {
+  EXPECT_FALSE(LoadedSnapshot::Load(Find(), {})->has_working_set());
+  ASSERT_TRUE(catalog_.SaveWorkingSet(kKey, Find().manifest.state_checksum, kSomeSet));
+  for (const auto& loaded : {LoadedSnapshot::Load(Find(), {}), LoadedSnapshot::OpenOnDisk(Find(), {})}) {
+    ASSERT_TRUE(loaded) << loaded.error().Message();
+    EXPECT_TRUE(loaded->has_working_set());
+    EXPECT_EQ(PlanOf(*loaded).read, kSomeSet.read);
+    EXPECT_EQ(PlanOf(*loaded).written, kSomeSet.written);
+  }
+}
+
+TEST_F(Store, UsesAWorkingSetFromNowOn) {
+  auto loaded = LoadedSnapshot::Load(Find(), {});
+  ASSERT_TRUE(loaded);
+  EXPECT_FALSE(loaded->has_working_set());
+  const UniqueFd before(::dup(loaded->plan_fd()));
+  ASSERT_TRUE(loaded->UseWorkingSet(kSomeSet));
+  EXPECT_TRUE(loaded->has_working_set());
+  EXPECT_EQ(PlanOf(*loaded).written, kSomeSet.written);
+  // A VMM that was sent the plan before reads what it was sent.
+  EXPECT_EQ(ReadPlan(before.get(), 1_MiB).value(), RestorePlan());
+  const char byte = 1;
+  EXPECT_EQ(::pwrite(loaded->plan_fd(), &byte, 1, 0), -1);
+  EXPECT_EQ(errno, EPERM);
+}
+
+TEST_F(Store, RegionsThatAreReadStayRightWhenTheyBecomeHuge) {
+  // A VM of 8 MiB, every page its own, all of it read and one page written.
+  auto pending = catalog_.Begin({"python3", 8, 1});
+  GuestMemory memory = MakeMemory(8_MiB);
+  for (uint64_t page = 0; page < 8_MiB / kPageSize; ++page) {
+    ASSERT_TRUE(memory.WriteObject(GuestAddress(page * kPageSize), page + 1));
+  }
+  StateFile state = SomeState();
+  state.machine.memory_bytes = 8_MiB;
+  state.memory = WriteMemoryImage(pending->memory_fd(), memory, {}).value();
+  ASSERT_TRUE(WriteAt(pending->state_fd(), 0, EncodeState(state).value(), "state"));
+  ASSERT_TRUE(catalog_.Publish(std::move(*pending), SomeSources()));
+  auto loaded = LoadedSnapshot::Load(catalog_.Find({"python3", 8, 1}).value(), {});
+  ASSERT_TRUE(loaded) << loaded.error().Message();
+  ASSERT_TRUE(loaded->UseWorkingSet({{{0, 700}, {701, 2048 - 701}}, {{700, 1}}}));
+  GuestMemory restored = MakeMemory(8_MiB);
+  ASSERT_TRUE(MapMemory(loaded->images(), RestorePlan(), restored));
+  EXPECT_EQ(std::memcmp(restored.host_base(), memory.host_base(), 8_MiB), 0);
+}
+
+// On the base, a VM that went on in several ways: page 3 holds other bytes, page 9 is zero, pages 6 and 20 are new.
+class FunctionLayer : public Store {
+ protected:
+  FunctionLayer() : kernel_(MakeSource({0x01, 0xaa, 0xcc})), restored_(MakeMemory(1_MiB)) {
+    PublishWith({});
+    base_ = LoadBase(&LoadedSnapshot::Load);
+    TakeOver(*base_);
+  }
+
+  using Loader = Result<LoadedSnapshot> (*)(const SnapshotFiles&, const MemorySources&);
+
+  std::optional<LoadedSnapshot> LoadBase(Loader load) {
+    auto loaded = load(Find(), {kernel_.get()});
+    EXPECT_TRUE(loaded) << loaded.error().Message();
+    if (!loaded) return std::nullopt;
+    return std::move(*loaded);
+  }
+
+  // Takes and publishes the function snapshot of a VM that was restored from this base.
+  void TakeOver(const LoadedSnapshot& base) {
+    const RestorePlan plan = PlanOf(base);
+    GuestMemory untouched = MakeMemory(1_MiB);
+    ASSERT_TRUE(MapMemory(base.images(), plan, untouched));
+    restored_ = MakeMemory(1_MiB);
+    ASSERT_TRUE(MapMemory(base.images(), plan, restored_));
+    FillPage(restored_, 3, 0xbb);
+    FillPage(restored_, 6, 0x66);
+    FillPage(restored_, 9, 0);
+    FillPage(restored_, 20, 0xcc);
+    FillPage(restored_, 30, 0);  // as it was
+    auto pending = catalog_.Begin(kFunctionKey);
+    TakeFunctionSnapshot(pending->state_fd(), pending->memory_fd(), restored_, base.state_fd(), untouched);
+    const auto published = catalog_.Publish(std::move(*pending), SomeSources());
+    ASSERT_TRUE(published) << published.error().Message();
+  }
+
+  SnapshotFiles FindFunction() { return catalog_.Find(kFunctionKey).value(); }
+
+  UniqueFd kernel_;
+  GuestMemory restored_;
+  std::optional<LoadedSnapshot> base_;
+};
+
+TEST_F(FunctionLayer, RestoresWhatTheVmHeld) {
+  const auto loaded = LoadedSnapshot::LoadFunction(FindFunction(), *base_, {});
+  ASSERT_TRUE(loaded) << loaded.error().Message();
+  EXPECT_EQ(loaded->manifest().stored_bytes, 3 * kPageSize);
+  const GuestMemory memory = Restored(*loaded);
+  EXPECT_EQ(ByteOf(memory, 3), 0xbb);
+  EXPECT_EQ(ByteOf(memory, 9), 0) << "a page of zeroes must lie over the base's";
+  ExpectSame(memory, restored_);
+  // The base is as it was.
+  EXPECT_EQ(ByteOf(Restored(*base_), 9), 0xaa);
+}
+
+TEST_F(FunctionLayer, DifferencesThatLieCloseAreMappedTogether) {
+  const auto loaded = LoadedSnapshot::LoadFunction(FindFunction(), *base_, {});
+  ASSERT_TRUE(loaded) << loaded.error().Message();
+  // Pages 3 to 9 with the base's between them; ten pages lie between 9 and 20.
+  EXPECT_EQ(PlanOf(*loaded).extents,
+            (std::vector<MapExtent>{{{3, 7}, ImageFile::kOverlay, 3}, {{20, 1}, ImageFile::kOverlay, 20}}));
+}
+
+TEST_F(FunctionLayer, PagesOfTheBaseFillTheGaps) {
+  restored_ = MakeMemory(1_MiB);
+  ASSERT_TRUE(MapMemory(base_->images(), RestorePlan(), restored_));
+  GuestMemory untouched = MakeMemory(1_MiB);
+  ASSERT_TRUE(MapMemory(base_->images(), RestorePlan(), untouched));
+  // Page 3 and 9 of the base lie in the gaps; eight pages between two others are one gap, nine are not.
+  for (const uint32_t page : {2U, 4U, 8U, 10U, 19U, 29U}) FillPage(restored_, page, 0x77);
+  auto pending = catalog_.Begin(kFunctionKey);
+  TakeFunctionSnapshot(pending->state_fd(), pending->memory_fd(), restored_, base_->state_fd(), untouched);
+  ASSERT_TRUE(catalog_.Publish(std::move(*pending), SomeSources()));
+  const auto loaded = LoadedSnapshot::LoadFunction(FindFunction(), *base_, {});
+  ASSERT_TRUE(loaded) << loaded.error().Message();
+  EXPECT_EQ(PlanOf(*loaded).extents,
+            (std::vector<MapExtent>{{{2, 18}, ImageFile::kOverlay, 2}, {{29, 1}, ImageFile::kOverlay, 29}}));
+  const GuestMemory memory = Restored(*loaded);
+  EXPECT_EQ(ByteOf(memory, 3), 0xaa);
+  EXPECT_EQ(ByteOf(memory, 9), 0xaa);
+  ExpectSame(memory, restored_);
+}
+
+TEST_F(FunctionLayer, TakesOnlyWhatDiffersOfTheHostsMemory) {
+  const auto loaded = LoadedSnapshot::LoadFunction(FindFunction(), *base_, {});
+  ASSERT_TRUE(loaded) << loaded.error().Message();
+  // The pages of its two extents, without 9, which nobody wrote, and one each for state and plan.
+  EXPECT_EQ(loaded->resident_bytes(), (7 - 1 + 1 + 2) * kPageSize);
+}
+
+TEST_F(FunctionLayer, NobodyCanChangeItsFiles) {
+  const auto loaded = LoadedSnapshot::LoadFunction(FindFunction(), *base_, {});
+  ASSERT_TRUE(loaded) << loaded.error().Message();
+  for (const int fd : {loaded->state_fd(), loaded->images().image, loaded->images().overlay, loaded->plan_fd()}) {
+    const char byte = 1;
+    EXPECT_EQ(::pwrite(fd, &byte, 1, 0), -1);
+    EXPECT_EQ(errno, EPERM);
+    EXPECT_EQ(::ftruncate(fd, 1), -1);
+    EXPECT_EQ(::fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE), -1);
+  }
+}
+
+TEST_F(FunctionLayer, OutlivesItsBase) {
+  const auto loaded = LoadedSnapshot::LoadFunction(FindFunction(), *base_, {});
+  base_.reset();
+  ASSERT_TRUE(catalog_.Remove(kKey));
+  ExpectSame(Restored(*loaded), restored_);
+}
+
+TEST_F(FunctionLayer, FromDiskIsTheSame) {
+  const auto base = LoadBase(&LoadedSnapshot::OpenOnDisk);
+  const auto loaded = LoadedSnapshot::OpenFunctionOnDisk(FindFunction(), *base);
+  ASSERT_TRUE(loaded) << loaded.error().Message();
+  EXPECT_EQ(PlanOf(*loaded).read_ahead, ReadAhead::kYes);
+  EXPECT_EQ(loaded->resident_bytes(), 2 * kPageSize);
+  ExpectSame(Restored(*loaded), restored_);
+}
+
+TEST_F(FunctionLayer, OverTheKernelsPagesIsTheSameFromMemoryAndFromDisk) {
+  // Pages 3 and 9 of the base now are the kernel's.
+  PublishWith({kernel_.get()});
+  base_ = LoadBase(&LoadedSnapshot::Load);
+  TakeOver(*base_);
+  const auto in_memory = LoadedSnapshot::LoadFunction(FindFunction(), *base_, {kernel_.get()});
+  ASSERT_TRUE(in_memory) << in_memory.error().Message();
+  ExpectSame(Restored(*in_memory), restored_);
+  const auto base = LoadBase(&LoadedSnapshot::OpenOnDisk);
+  const auto on_disk = LoadedSnapshot::OpenFunctionOnDisk(FindFunction(), *base);
+  ASSERT_TRUE(on_disk) << on_disk.error().Message();
+  ExpectSame(Restored(*on_disk), restored_);
+  EXPECT_EQ(ByteOf(Restored(*base), 9), 0xaa);
+}
+
+TEST_F(FunctionLayer, TakenOverABaseOnDiskIsTheSame) {
+  PublishWith({kernel_.get()});
+  // The file of such a base has holes where the kernel's pages are.
+  TakeOver(*LoadBase(&LoadedSnapshot::OpenOnDisk));
+  base_ = LoadBase(&LoadedSnapshot::Load);
+  const auto loaded = LoadedSnapshot::LoadFunction(FindFunction(), *base_, {});
+  ASSERT_TRUE(loaded) << loaded.error().Message();
+  EXPECT_EQ(ByteOf(Restored(*loaded), 9), 0);
+  ExpectSame(Restored(*loaded), restored_);
+}
+
+TEST_F(FunctionLayer, OnAnotherBaseIsIncompatible) {
+  // The same machine with one more byte of state is another base.
+  auto pending = catalog_.Begin(kKey);
+  TakeSnapshot(pending->state_fd(), pending->memory_fd(), 0xab);
+  ASSERT_TRUE(catalog_.Publish(std::move(*pending), SomeSources()));
+  const auto base = LoadBase(&LoadedSnapshot::Load);
+  const auto base_on_disk = LoadBase(&LoadedSnapshot::OpenOnDisk);
+  for (const auto& loaded : {LoadedSnapshot::LoadFunction(FindFunction(), *base, {}),
+                             LoadedSnapshot::OpenFunctionOnDisk(FindFunction(), *base_on_disk)}) {
+    ASSERT_FALSE(loaded);
+    EXPECT_EQ(loaded.error().code, ErrorCode::kIncompatible);
+    EXPECT_NE(loaded.error().context.find("another base snapshot"), std::string::npos);
+  }
+}
+
+TEST_F(FunctionLayer, FlippedByteOfItsMemoryIsRefused) {
+  const UniqueFd file(::open((folder_.path().string() + "/" + kFunctionKey.FolderName() + "/memory").c_str(), O_RDWR));
+  const uint8_t byte = 0xba;
+  ASSERT_TRUE(WriteAt(file.get(), 3 * kPageSize + 7, {&byte, 1}, "memory"));
+  const auto loaded = LoadedSnapshot::LoadFunction(FindFunction(), *base_, {});
+  ASSERT_FALSE(loaded);
+  EXPECT_EQ(loaded.error().code, ErrorCode::kCorrupt);
+}
+
+TEST_F(FunctionLayer, HasAWorkingSetOfItsOwn) {
+  ASSERT_TRUE(catalog_.SaveWorkingSet(kFunctionKey, FindFunction().manifest.state_checksum, kSomeSet));
+  const auto loaded = LoadedSnapshot::LoadFunction(FindFunction(), *base_, {});
+  ASSERT_TRUE(loaded) << loaded.error().Message();
+  EXPECT_TRUE(loaded->has_working_set());
+  EXPECT_FALSE(base_->has_working_set());
+  GuestMemory memory = MakeMemory(1_MiB);
+  const RestorePlan plan = PlanOf(*loaded);
+  EXPECT_EQ(plan.written, kSomeSet.written);
+  ASSERT_TRUE(MapMemory(loaded->images(), plan, memory));
+  PrefetchMemory(loaded->images(), plan, memory);
+  ExpectSame(memory, restored_);
+}
+
+class InMemory : public Store {};
+
+TEST_F(InMemory, ImageIsWholeSealedAndOutlivesItsFile) {
+  UniqueFd file = MakeSource({1, 2, 3});
+  ASSERT_TRUE(SetSize(file.get(), 3 * kHugePageSize + 17, "image"));
+  ASSERT_TRUE(WriteAt(file.get(), 3 * kHugePageSize + 16, std::vector<uint8_t>{9}, "image"));
+  const auto image = InMemoryImage::Load(file.get(), "the image");
+  ASSERT_TRUE(image) << image.error().Message();
+  ASSERT_TRUE(SetSize(file.get(), 0, "image"));
+  EXPECT_EQ(image->bytes(), 3 * kHugePageSize + 17);
+  EXPECT_EQ(SizeOf(image->fd(), "image").value(), image->bytes());
+  std::array<uint8_t, 2> bytes{};
+  ASSERT_TRUE(ReadAt(image->fd(), 2 * kPageSize - 1, bytes, "image"));
+  EXPECT_EQ(bytes, (std::array<uint8_t, 2>{2, 3}));
+  ASSERT_TRUE(ReadAt(image->fd(), image->bytes() - 2, bytes, "image"));
+  EXPECT_EQ(bytes, (std::array<uint8_t, 2>{0, 9}));
+  EXPECT_EQ(::pwrite(image->fd(), bytes.data(), 1, 0), -1);
+  EXPECT_EQ(errno, EPERM);
+  EXPECT_EQ(::ftruncate(image->fd(), 0), -1);
 }
 
 }  // namespace

@@ -1,8 +1,7 @@
-// What the tests of snapshots share: a small VM's memory and state, and a folder that goes with the test.
+// What the tests of snapshots share: a small VM's memory and state.
 #pragma once
 
 #include <gtest/gtest.h>
-#include <stdlib.h>
 #include <sys/mman.h>
 
 #include <filesystem>
@@ -20,22 +19,6 @@
 #include "snapshot/memory_image.h"
 
 namespace snapfaas::snapshot {
-
-class TempFolder {
- public:
-  TempFolder() {
-    std::string pattern = testing::TempDir() + "/snapshot_XXXXXX";
-    path_ = ::mkdtemp(pattern.data());
-  }
-  TempFolder(const TempFolder&) = delete;
-  TempFolder& operator=(const TempFolder&) = delete;
-  ~TempFolder() { std::filesystem::remove_all(path_); }
-
-  const std::string& path() const { return path_; }
-
- private:
-  std::string path_;
-};
 
 inline UniqueFd MakeMemoryFile() { return UniqueFd(::memfd_create("test", MFD_CLOEXEC)); }
 
@@ -55,7 +38,7 @@ inline Expectation SomeMachine() { return Expectation{1_MiB, 1, SomeCpu(), 0x567
 inline StateFile SomeState() {
   StateFile state;
   state.machine = SomeMachine();
-  state.memory.runs = {{0, 1, 11}, {1, 2, 12, PageSource::kKernel, 77}, {200, 56, 13, PageSource::kRuntimefs, 5}};
+  state.memory.runs = {{0, 1, 11}, {1, 2, 12, PageSource::kKernel, 77}, {200, 56, 13, PageSource::kKernel, 5}};
   state.sections = {{kFirstVmmSection, {1, 2, 3}}, {kFirstVmmSection + 7, {}}, {kFirstVmmSection + 1, {4}}};
   return state;
 }
@@ -71,6 +54,21 @@ inline UniqueFd MakeSource(const std::vector<uint8_t>& values) {
     EXPECT_TRUE(WriteAt(file.get(), page * kPageSize, std::vector<uint8_t>(kPageSize, values[page]), "a source"));
   }
   return file;
+}
+
+// Fills the two files as a VMM would with a function snapshot: `restored` went on from the base whose state file is
+// `base_state_fd` and whose pages are those of `base`.
+inline void TakeFunctionSnapshot(int state_fd, int memory_fd, const GuestMemory& restored, int base_state_fd,
+                                 const GuestMemory& base) {
+  auto map = WriteLayerImage(memory_fd, restored, base);
+  ASSERT_TRUE(map) << map.error().Message();
+  std::vector<uint8_t> base_state(SizeOf(base_state_fd, "state").value());
+  ASSERT_TRUE(ReadAt(base_state_fd, 0, base_state, "state"));
+  StateFile state = SomeState();
+  state.base_checksum = Hash64(base_state);
+  state.memory = *map;
+  const auto bytes = EncodeState(state).value();
+  ASSERT_TRUE(WriteAt(state_fd, 0, bytes, "state"));
 }
 
 // Fills the two files as a VMM would: a VM of 1 MiB and one vCPU whose pages 3 and 9 hold `value`.
