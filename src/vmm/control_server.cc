@@ -52,13 +52,36 @@ void ControlServer::OnControlReadable() {
 }
 
 Status ControlServer::Obey(wire::Command command) {
-  if (obeyed_) return Fail(ErrorCode::kInvalidArgument, "a VMM obeys one boot or restore command in its life");
+  if (auto* record = std::get_if<wire::RecordWorkingSetCommand>(&command)) {
+    auto recorded = vm_->RecordWorkingSet(*record);
+    if (!recorded) return Forward(recorded.error());
+    Send(*recorded);
+    return {};
+  }
+  if (auto* reset = std::get_if<wire::ResetCommand>(&command)) {
+    auto done = vm_->Reset(std::move(*reset));
+    if (!done) return Forward(done.error());
+    // First the event: marks that come before it are of the guest's former life.
+    Send(*done);
+    vm_->Resume();
+    return {};
+  }
+  if (auto* prime = std::get_if<wire::PrimeCommand>(&command); prime != nullptr && !obeyed_) {
+    auto primed = vm_->Prime(std::move(*prime));
+    if (!primed) return primed;
+    Send(wire::PrimedEvent{});
+    return {};
+  }
+  if (obeyed_) {
+    return Fail(ErrorCode::kInvalidArgument,
+                "a VMM obeys one boot or restore command in its life, and no prime after it");
+  }
   obeyed_ = true;
   if (auto* boot = std::get_if<wire::BootCommand>(&command)) {
     auto booted = vm_->Boot(std::move(*boot));
     if (!booted) return booted;
-  } else {
-    auto restored = vm_->Restore(std::move(std::get<wire::RestoreCommand>(command)));
+  } else if (auto* restore = std::get_if<wire::RestoreCommand>(&command)) {
+    auto restored = vm_->Restore(std::move(*restore));
     if (!restored) return Forward(restored.error());
     Send(*restored);
   }

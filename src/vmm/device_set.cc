@@ -1,6 +1,9 @@
 #include "vmm/device_set.h"
 
 #include <sys/epoll.h>
+#include <sys/stat.h>
+
+#include <limits>
 
 #include "vmm/layout.h"
 #include "wire/guest_abi.h"
@@ -9,9 +12,22 @@ namespace snapfaas::vmm {
 
 namespace virtio = devices::virtio;
 
+namespace {
+
+// What a guest prints in its whole life. A pipe keeps nothing, and its reader sees to what becomes of it; a file would
+// grow.
+uint64_t LogLimitFor(int fd) {
+  struct stat info {};
+  const bool is_pipe = fd >= 0 && ::fstat(fd, &info) == 0 && S_ISFIFO(info.st_mode);
+  return is_pipe ? std::numeric_limits<uint64_t>::max() : devices::LogSink::kDefaultLimit;
+}
+
+}  // namespace
+
 void DeviceSetState::Encode(ByteWriter& writer) const {
   serial.Encode(writer);
-  for (const auto& block : blocks) block.Encode(writer);
+  runtimefs.Encode(writer);
+  appfs.Encode(writer);
   console.Encode(writer);
   for (const auto& transport : transports) transport.Encode(writer);
 }
@@ -20,12 +36,20 @@ Result<DeviceSetState> DeviceSetState::Decode(std::span<const uint8_t> bytes) {
   ByteReader reader(bytes);
   DeviceSetState state;
   state.serial = devices::SerialState::Decode(reader);
-  for (auto& block : state.blocks) block = virtio::BlockState::Decode(reader);
+  state.runtimefs = virtio::PmemState::Decode(reader);
+  state.appfs = virtio::BlockState::Decode(reader);
   state.console = virtio::ConsoleState::Decode(reader);
   for (auto& transport : state.transports) transport = virtio::TransportState::Decode(reader);
   auto done = reader.Finish("the device state");
   if (!done) return Forward(done.error());
   return state;
+}
+
+void DeviceLines::Drain() {
+  for (const VirtioLines& lines : virtio) {
+    eventfd_t ignored = 0;
+    ::eventfd_read(lines.notify.get(), &ignored);
+  }
 }
 
 DeviceSet::DeviceSet(DeviceLines& lines, UniqueFd console, Callbacks callbacks, const DeviceSetState* state)
@@ -36,24 +60,25 @@ DeviceSet::DeviceSet(DeviceLines& lines, UniqueFd console, Callbacks callbacks, 
       doorbell_(std::move(callbacks.on_doorbell)) {}
 
 Result<std::unique_ptr<DeviceSet>> DeviceSet::Create(EventLoop& loop, GuestMemory& memory, DeviceLines& lines,
-                                                     wire::DeviceFds fds, Callbacks callbacks,
+                                                     wire::DeviceFds fds, uint64_t runtimefs_bytes, Callbacks callbacks,
                                                      const DeviceSetState* state) {
   std::unique_ptr<DeviceSet> set(new DeviceSet(lines, std::move(fds.console), std::move(callbacks), state));
-  virtio::BlockConfig disks[] = {{std::move(fds.runtimefs), std::nullopt, "runtimefs"},
-                                 {std::move(fds.appfs), wire::kAppfsDeviceBytes, "appfs"}};
-  for (size_t slot = kRuntimefsSlot; slot <= kAppfsSlot; ++slot) {
-    auto block = virtio::VirtioBlock::Create(std::move(disks[slot]), state == nullptr ? nullptr : &state->blocks[slot]);
-    if (!block) return Forward(block.error());
-    set->blocks_[slot] = block->get();
-    auto added = set->AddVirtio(slot, std::move(*block), loop, memory, lines, state);
-    if (!added) return Forward(added.error());
-  }
-  auto console =
-      virtio::VirtioConsole::Create(loop, {std::move(fds.channel), std::move(fds.log), devices::LogSink::kDefaultLimit},
-                                    state == nullptr ? nullptr : &state->console);
+  auto runtimefs = std::make_unique<virtio::VirtioPmem>(kRuntimefsBase, virtio::PmemState{runtimefs_bytes});
+  set->runtimefs_ = runtimefs.get();
+  auto added = set->AddVirtio(kRuntimefsSlot, std::move(runtimefs), loop, memory, lines, state);
+  if (!added) return Forward(added.error());
+  auto appfs = virtio::VirtioBlock::Create({std::move(fds.appfs), wire::kAppfsDeviceBytes, "appfs"},
+                                           state == nullptr ? nullptr : &state->appfs);
+  if (!appfs) return Forward(appfs.error());
+  set->appfs_ = appfs->get();
+  added = set->AddVirtio(kAppfsSlot, std::move(*appfs), loop, memory, lines, state);
+  if (!added) return Forward(added.error());
+  const uint64_t log_limit = LogLimitFor(fds.log.get());
+  auto console = virtio::VirtioConsole::Create(loop, {std::move(fds.channel), std::move(fds.log), log_limit},
+                                               state == nullptr ? nullptr : &state->console);
   if (!console) return Forward(console.error());
   set->console_ = console->get();
-  auto added = set->AddVirtio(kConsoleSlot, std::move(*console), loop, memory, lines, state);
+  added = set->AddVirtio(kConsoleSlot, std::move(*console), loop, memory, lines, state);
   if (!added) return Forward(added.error());
   added = set->AddVirtio(kRngSlot, std::make_unique<virtio::VirtioRng>(), loop, memory, lines, state);
   if (!added) return Forward(added.error());
@@ -111,7 +136,8 @@ Status DeviceSet::AddToBuses() {
 DeviceSetState DeviceSet::Save() const {
   DeviceSetState state;
   state.serial = serial_.Save();
-  for (size_t i = 0; i < blocks_.size(); ++i) state.blocks[i] = blocks_[i]->Save();
+  state.runtimefs = runtimefs_->Save();
+  state.appfs = appfs_->Save();
   state.console = console_->Save();
   for (size_t slot = 0; slot < kVirtioSlots; ++slot) state.transports[slot] = virtio_[slot].transport->Save();
   return state;

@@ -20,6 +20,7 @@
 #include "devices/virtio/block.h"
 #include "devices/virtio/console.h"
 #include "devices/virtio/mmio_transport.h"
+#include "devices/virtio/pmem.h"
 #include "devices/virtio/rng.h"
 #include "memory/guest_memory.h"
 #include "vmm/event_line.h"
@@ -36,7 +37,7 @@ inline constexpr size_t kVirtioSlots = 4;
 
 // Names the devices and the version of their saved states: snapshots are restored only into the same set.
 inline constexpr std::string_view kDeviceSet =
-    "serial-1 power-1 i8042-1 doorbell-1 virtio-mmio-1 block-1 block-1 console-1/3 rng-1";
+    "serial-1 power-1 i8042-1 doorbell-1 virtio-mmio-1 pmem-1 block-1 console-1/3 rng-1";
 
 // The host's ends of a virtio device's lines, which a shell prepares before it knows what to run.
 struct VirtioLines {
@@ -47,11 +48,15 @@ struct VirtioLines {
 struct DeviceLines {
   std::vector<VirtioLines> virtio;  // kVirtioSlots
   EventLine serial_interrupt;
+
+  // Forgets what the guest has rung and nobody has heard. REQUIRES: no vCPU runs.
+  void Drain();
 };
 
 struct DeviceSetState {
   devices::SerialState serial;
-  std::array<devices::virtio::BlockState, 2> blocks;
+  devices::virtio::PmemState runtimefs;
+  devices::virtio::BlockState appfs;
   devices::virtio::ConsoleState console;
   std::array<devices::virtio::TransportState, kVirtioSlots> transports;
 
@@ -68,10 +73,11 @@ class DeviceSet {
     std::function<void()> on_reset;
   };
 
-  // With a state, the devices go on where Save() left them; guest memory is not touched before Kick().
+  // `runtimefs_bytes`: what the guest sees of its root file system at kRuntimefsBase. With a state, the devices go on
+  // where Save() left them; guest memory is not touched before Kick().
   // REQUIRES: everything borrowed outlives the set; the loop does not run, or runs on this thread.
   static Result<std::unique_ptr<DeviceSet>> Create(EventLoop& loop, GuestMemory& memory, DeviceLines& lines,
-                                                   wire::DeviceFds fds, Callbacks callbacks,
+                                                   wire::DeviceFds fds, uint64_t runtimefs_bytes, Callbacks callbacks,
                                                    const DeviceSetState* state = nullptr);
 
   const devices::Bus& ports() const { return ports_; }
@@ -105,7 +111,8 @@ class DeviceSet {
   devices::DoorbellDevice doorbell_;
   std::array<VirtioSlot, kVirtioSlots> virtio_;
   // The same devices by their own types, for saving.
-  std::array<devices::virtio::VirtioBlock*, 2> blocks_{};
+  devices::virtio::VirtioPmem* runtimefs_ = nullptr;
+  devices::virtio::VirtioBlock* appfs_ = nullptr;
   devices::virtio::VirtioConsole* console_ = nullptr;
   devices::Bus ports_;
   devices::Bus mmio_;

@@ -31,6 +31,11 @@ inline constexpr GuestAddress kVirtioBase{0xd0010000};
 inline constexpr uint64_t kVirtioStride = 0x1000;
 inline constexpr uint32_t kVirtioFirstGsi = 5;
 
+// The runtimefs, as persistent memory behind a virtio-pmem device. Linux maps such memory in pieces of 16 MiB.
+inline constexpr GuestAddress kRuntimefsBase{4_GiB};
+inline constexpr uint64_t kMaxRuntimefsBytes = 2_GiB;
+inline constexpr uint64_t kRuntimefsGranule = 16_MiB;
+
 inline constexpr GuestAddress kIoApic{0xfec00000};
 inline constexpr GuestAddress kLocalApic{0xfee00000};
 inline constexpr GuestAddress kIntelIdentityMap{0xfeffc000};
@@ -38,5 +43,6 @@ inline constexpr GuestAddress kIntelTss{0xfeffd000};
 
 inline constexpr uint32_t kMemorySlotRam = 0;
 inline constexpr uint32_t kMemorySlotIdentity = 1;
+inline constexpr uint32_t kMemorySlotRuntimefs = 2;
 
 }  // namespace snapfaas::vmm

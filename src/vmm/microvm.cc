@@ -11,11 +11,14 @@
 #include "snapshot/hash.h"
 #include "snapshot/io.h"
 #include "snapshot/memory_image.h"
+#include "snapshot/page_runs.h"
+#include "snapshot/working_set.h"
 #include "vmm/acpi.h"
 #include "vmm/boot.h"
 #include "vmm/cpuid.h"
 #include "vmm/kernel_loader.h"
 #include "vmm/layout.h"
+#include "vmm/page_toucher.h"
 #include "vmm/snapshotter.h"
 #include "wire/guest_abi.h"
 
@@ -25,21 +28,32 @@ namespace {
 GuestAddress VirtioBase(size_t slot) { return kVirtioBase + slot * kVirtioStride; }
 uint32_t VirtioGsi(size_t slot) { return kVirtioFirstGsi + static_cast<uint32_t>(slot); }
 
+// What a reset leaves to a microVM whose snapshot has no working set.
+constexpr uint64_t kLeastKeptPages = 256;
+
 template <size_t kSize>
 void CopyText(char (&to)[kSize], std::string_view from) {
   const size_t size = std::min(from.size(), kSize - 1);
   std::memcpy(to, from.data(), size);
 }
 
+Result<UniqueFd> DuplicateIfValid(int fd) {
+  if (fd < 0) return UniqueFd();
+  UniqueFd copy(::fcntl(fd, F_DUPFD_CLOEXEC, 0));
+  if (!copy.valid()) return FailErrno(errno, "duplicating a device's descriptor");
+  return copy;
+}
+
 }  // namespace
 
 MicroVm::MicroVm(EventLoop& loop, const Config& config, Callbacks callbacks, kvm::Kvm kvm, kvm::Vm vm,
-                 GuestMemory memory, MappedRegion identity_page)
+                 GuestMemory memory, MappedRegion identity_page, RuntimefsWindow runtimefs)
     : loop_(loop),
       config_(config),
       callbacks_(std::move(callbacks)),
       memory_(std::move(memory)),
       identity_page_(std::move(identity_page)),
+      runtimefs_(std::move(runtimefs)),
       kvm_(std::move(kvm)),
       vm_(std::move(vm)) {}
 
@@ -59,8 +73,10 @@ Result<std::unique_ptr<MicroVm>> MicroVm::CreateShell(EventLoop& loop, const Con
   if (!memory) return Forward(memory.error());
   auto identity_page = MappedRegion::Anonymous(wire::kIdentityPageSize);
   if (!identity_page) return Forward(identity_page.error());
+  auto runtimefs = RuntimefsWindow::Create();
+  if (!runtimefs) return Forward(runtimefs.error());
   std::unique_ptr<MicroVm> shell(new MicroVm(loop, config, std::move(callbacks), std::move(*kvm), std::move(*vm),
-                                             std::move(*memory), std::move(*identity_page)));
+                                             std::move(*memory), std::move(*identity_page), std::move(*runtimefs)));
   // Memory slots first: once there is an interrupt controller, each costs a wait for RCU.
   auto done = shell->AttachMemory();
   if (done) done = shell->vm_.CreateIrqchip();
@@ -76,8 +92,10 @@ Status MicroVm::AttachMemory() {
   done = vm_.SetMemorySlot(kMemorySlotRam, GuestAddress(0), {memory_.host_base(), memory_.size()},
                            kvm::SlotAccess::kReadWrite);
   if (!done) return done;
-  return vm_.SetMemorySlot(kMemorySlotIdentity, GuestAddress(wire::kIdentityPageBase), identity_page_.bytes(),
+  done = vm_.SetMemorySlot(kMemorySlotIdentity, GuestAddress(wire::kIdentityPageBase), identity_page_.bytes(),
                            kvm::SlotAccess::kReadOnly);
+  if (!done) return done;
+  return vm_.SetMemorySlot(kMemorySlotRuntimefs, kRuntimefsBase, runtimefs_.bytes(), kvm::SlotAccess::kReadOnly);
 }
 
 Status MicroVm::AttachLines() {
@@ -117,6 +135,7 @@ Status MicroVm::CreateVcpus() {
     auto set = vcpu->SetCpuid(cpuid);
     if (!set) return set;
     vcpus_.push_back(std::make_unique<VcpuRunner>(std::move(*vcpu)));
+    vcpus_.back()->Prepare();
   }
   return {};
 }
@@ -133,17 +152,24 @@ Status MicroVm::CreateDevices(wire::DeviceFds fds, const DeviceSetState* state) 
     callbacks_.on_ended({wire::EndReason::kPowerOff, "the guest switched itself off"});
   };
   callbacks.on_reset = [this] { callbacks_.on_ended({wire::EndReason::kReset, "the guest reset itself"}); };
-  auto devices = DeviceSet::Create(loop_, memory_, *lines_, std::move(fds), std::move(callbacks), state);
+  auto mapped = MapRuntimefs(fds.runtimefs.get());
+  if (!mapped) return mapped;
+  if (state != nullptr && state->runtimefs.size != runtimefs_bytes_) {
+    return Fail(ErrorCode::kIncompatible, "the snapshot was taken with another runtimefs image; {}", snapshot::kMend);
+  }
+  auto devices =
+      DeviceSet::Create(loop_, memory_, *lines_, std::move(fds), runtimefs_bytes_, std::move(callbacks), state);
   if (!devices) return Forward(devices.error());
   devices_ = std::move(*devices);
   return {};
 }
 
-void MicroVm::WriteIdentity(const wire::VmIdentity& identity, uint64_t generation, bool has_appfs) {
+void MicroVm::WriteIdentity(const wire::VmIdentity& identity, int64_t generation, bool has_appfs) {
   wire::IdentityPage page{};
   page.magic = wire::kIdentityMagic;
-  page.generation = generation;
+  page.generation = static_cast<uint64_t>(generation);
   page.has_appfs = has_appfs ? 1 : 0;
+  page.checkpoint = origin_ && snapshot_state_.valid() ? 1 : 0;
   // Does not fail and does not block once the host's random source is up, which it is before any of this runs.
   static_cast<void>(::getrandom(page.seed, sizeof(page.seed), 0));
   CopyText(page.vm_id, identity.vm_id);
@@ -155,22 +181,11 @@ void MicroVm::WriteIdentity(const wire::VmIdentity& identity, uint64_t generatio
 Status MicroVm::Boot(wire::BootCommand command) {
   auto loaded = LoadKernelAndTables(command);
   if (!loaded) return loaded;
-  auto kept = KeepSources(command);
-  if (!kept) return kept;
+  if (command.snapshot_state.valid()) kernel_ = std::move(command.kernel);
   snapshot_state_ = std::move(command.snapshot_state);
   snapshot_memory_ = std::move(command.snapshot_memory);
   WriteIdentity(command.identity, 0, command.devices.appfs.valid());
   return CreateDevices(std::move(command.devices), nullptr);
-}
-
-Status MicroVm::KeepSources(wire::BootCommand& command) {
-  if (!command.snapshot_state.valid()) return {};
-  kernel_ = std::move(command.kernel);
-  const int runtimefs = command.devices.runtimefs.get();
-  if (runtimefs < 0) return {};
-  runtimefs_ = UniqueFd(::fcntl(runtimefs, F_DUPFD_CLOEXEC, 0));
-  if (!runtimefs_.valid()) return FailErrno(errno, "duplicating the runtimefs's descriptor");
-  return {};
 }
 
 Status MicroVm::LoadKernelAndTables(const wire::BootCommand& command) {
@@ -200,46 +215,173 @@ Status MicroVm::LoadKernelAndTables(const wire::BootCommand& command) {
   return boot_cpu.SetRegs(BootRegisters(plan));
 }
 
-Status MicroVm::PlaceMemory(const wire::RestoreCommand& command, const snapshot::MemoryMap& map) {
-  const int image = command.memory.get();
-  if (command.mode == wire::RestoreMode::kCopy) return snapshot::CopyMemoryImage(image, map, memory_);
-  // A page beyond the file's end would kill this process when it is touched.
-  constexpr std::string_view kWhat = "the snapshot's memory image";
-  auto size = snapshot::SizeOf(image, kWhat);
-  if (!size) return Forward(size.error());
-  if (*size < memory_.size()) {
-    return Fail(ErrorCode::kCorrupt, "{} has {} bytes instead of {}; {}", kWhat, *size, memory_.size(),
-                snapshot::kMend);
+// Once: a primed shell has it already, and so has a microVM that is reset.
+Status MicroVm::MapRuntimefs(int image) {
+  if (image < 0 || runtimefs_bytes_ != 0) return {};
+  auto mapped = runtimefs_.Map(image);
+  if (!mapped) return Forward(mapped.error());
+  runtimefs_bytes_ = *mapped;
+  return {};
+}
+
+Status MicroVm::ReadSnapshot(wire::SnapshotFds files, wire::RestoreMode mode) {
+  auto state = snapshot::ReadState(files.state.get());
+  if (!state) return Forward(state.error());
+  auto compatible = snapshot::CheckCompatible(*state, expectation());
+  if (!compatible) return compatible;
+  auto machine = FromSections(*state);
+  if (!machine) return Forward(machine.error());
+  Origin origin;
+  origin.machine = std::move(*machine);
+  if (files.plan.valid()) {
+    auto plan = snapshot::ReadPlan(files.plan.get(), memory_.size());
+    if (!plan) return Forward(plan.error());
+    origin.plan = std::move(*plan);
   }
-  return memory_.MapPrivateImage(image);
+  origin.mode = mode;
+  origin.files = std::move(files);
+  origin_ = std::move(origin);
+  return {};
+}
+
+snapshot::ImageFiles MicroVm::FilesOf(const Origin& origin) {
+  return {origin.files.memory.get(), origin.files.overlay.get(), origin.files.kernel.get()};
+}
+
+Status MicroVm::PlaceMemory() {
+  const snapshot::ImageFiles files = FilesOf(*origin_);
+  const snapshot::RestorePlan& plan = origin_->plan;
+  if (origin_->mode == wire::RestoreMode::kCopy) return snapshot::CopyMemory(files, plan, memory_);
+  auto mapped = snapshot::MapMemory(files, plan, memory_);
+  if (!mapped) return mapped;
+  if (origin_->mode == wire::RestoreMode::kPrefetch) snapshot::PrefetchMemory(files, plan, memory_);
+  if (plan.read.empty() && plan.written.empty()) {
+    // The working set is still to be recorded. Where single pages cannot be had it is larger than it need be.
+    auto single = memory_.BringInSinglePages();
+    if (single) single_pages_ = std::move(*single);
+  }
+  return {};
+}
+
+Status MicroVm::PlaceOverPrimed(wire::SnapshotFds files) {
+  if (!files.state.valid()) return {};
+  files.memory = std::move(origin_->files.memory);
+  files.kernel = std::move(origin_->files.kernel);
+  auto done = ReadSnapshot(std::move(files), wire::RestoreMode::kPrefetch);
+  return done ? snapshot::PlaceOverBase(FilesOf(*origin_), origin_->plan, memory_) : done;
+}
+
+Status MicroVm::RevertMemory() {
+  if (origin_->mode == wire::RestoreMode::kPrefetch && origin_->plan.read_ahead == snapshot::ReadAhead::kNo) {
+    // Twice what a request is known to write.
+    const uint64_t most =
+        2 * (snapshot::PagesOf(origin_->plan.written) + snapshot::PagesOf(origin_->plan.changed)) + kLeastKeptPages;
+    return snapshot::RevertMemory(FilesOf(*origin_), origin_->plan, most, memory_);
+  }
+  auto dropped = memory_.DropPages();
+  return dropped ? PlaceMemory() : dropped;
+}
+
+Status MicroVm::Prime(wire::PrimeCommand command) {
+  if (origin_) return Fail(ErrorCode::kInvalidArgument, "a VMM is primed once");
+  auto done = ReadSnapshot(std::move(command.snapshot), wire::RestoreMode::kPrefetch);
+  if (done) done = PlaceMemory();
+  if (done) done = MapRuntimefs(command.runtimefs.get());
+  if (!done) return done;
+  runtimefs_.Populate();
+  const auto pages = snapshot::Merge(origin_->plan.read, origin_->plan.written);
+  return TouchPages(vcpus_[0]->vcpu(), identity_page_, GuestAddress(wire::kIdentityPageBase), pages);
+}
+
+Status MicroVm::LoadMachine(wire::DeviceFds fds, const wire::VmIdentity& identity, int64_t generation) {
+  const bool has_appfs = fds.appfs.valid();
+  auto done = CreateDevices(std::move(fds), &origin_->machine.devices);
+  if (!done) return done;
+  for (size_t i = 0; i < vcpus_.size(); ++i) {
+    done = vcpus_[i]->vcpu().Restore(origin_->machine.vcpus[i]);
+    if (!done) return done;
+  }
+  done = vm_.Restore(origin_->machine.vm);
+  if (!done) return done;
+  WriteIdentity(identity, generation, has_appfs);
+  devices_->Kick();
+  return {};
 }
 
 Result<wire::RestoredEvent> MicroVm::Restore(wire::RestoreCommand command) {
   wire::RestoredEvent event;
   event.begun_ns = MonotonicNanos();
-  auto state = snapshot::ReadState(command.state.get());
-  if (!state) return Forward(state.error());
-  auto compatible = snapshot::CheckCompatible(*state, expectation());
-  if (!compatible) return Forward(compatible.error());
-  auto placed = PlaceMemory(command, state->memory);
-  if (!placed) return Forward(placed.error());
-  event.memory_done_ns = MonotonicNanos();
-  auto machine = FromSections(*state);
-  if (!machine) return Forward(machine.error());
-  const bool has_appfs = command.devices.appfs.valid();
-  auto created = CreateDevices(std::move(command.devices), &machine->devices);
-  if (!created) return Forward(created.error());
-  for (size_t i = 0; i < vcpus_.size(); ++i) {
-    auto restored = vcpus_[i]->vcpu().Restore(machine->vcpus[i]);
-    if (!restored) return Forward(restored.error());
+  const bool primed = origin_.has_value();
+  Status done;
+  if (primed) {
+    done = PlaceOverPrimed(std::move(command.snapshot));
+  } else {
+    done = ReadSnapshot(std::move(command.snapshot), command.mode);
+    if (done) done = PlaceMemory();
   }
-  auto restored = vm_.Restore(machine->vm);
-  if (!restored) return Forward(restored.error());
-  // Any value but 0 will do; the restore's time differs from one restore to the next.
-  WriteIdentity(command.identity, static_cast<uint64_t>(event.begun_ns), has_appfs);
-  devices_->Kick();
+  if (!done) return Forward(done.error());
+  event.memory_done_ns = MonotonicNanos();
+  snapshot_state_ = std::move(command.function_state);
+  snapshot_memory_ = std::move(command.function_memory);
+  for (const auto& [kept, fd] : {std::pair(&origin_->runtimefs, command.devices.runtimefs.get()),
+                                 std::pair(&origin_->appfs, command.devices.appfs.get()),
+                                 std::pair(&origin_->console, command.devices.console.get())}) {
+    auto copy = DuplicateIfValid(fd);
+    if (!copy) return Forward(copy.error());
+    *kept = std::move(*copy);
+  }
+  // Any generation but 0 will do; the restore's time differs from one restore to the next.
+  done = LoadMachine(std::move(command.devices), command.identity, event.begun_ns);
+  if (!done) return Forward(done.error());
   event.state_done_ns = MonotonicNanos();
   return event;
+}
+
+Result<wire::RestoredEvent> MicroVm::Reset(wire::ResetCommand command) {
+  if (!origin_ || snapshot_state_.valid()) {
+    return Fail(ErrorCode::kInvalidArgument, "only a restored microVM can be reset");
+  }
+  wire::RestoredEvent event;
+  event.begun_ns = MonotonicNanos();
+  for (auto& vcpu : vcpus_) vcpu->RequestPark();
+  for (auto& vcpu : vcpus_) {
+    if (!vcpu->WaitParked()) return Fail(ErrorCode::kGuestError, "the guest is over; it cannot be reset");
+  }
+  // The devices first: nothing of theirs reaches into memory afterwards.
+  devices_.reset();
+  lines_->Drain();
+  auto done = RevertMemory();
+  if (!done) return Forward(done.error());
+  event.memory_done_ns = MonotonicNanos();
+  wire::DeviceFds fds;
+  for (const auto& [fd, kept] :
+       {std::pair(&fds.runtimefs, origin_->runtimefs.get()), std::pair(&fds.appfs, origin_->appfs.get()),
+        std::pair(&fds.console, origin_->console.get())}) {
+    auto copy = DuplicateIfValid(kept);
+    if (!copy) return Forward(copy.error());
+    *fd = std::move(*copy);
+  }
+  fds.channel = std::move(command.channel);
+  fds.log = std::move(command.log);
+  done = LoadMachine(std::move(fds), command.identity, event.begun_ns);
+  if (!done) return Forward(done.error());
+  for (auto& vcpu : vcpus_) vcpu->Rewire(&devices_->ports(), &devices_->mmio());
+  event.state_done_ns = MonotonicNanos();
+  return event;
+}
+
+void MicroVm::Resume() {
+  for (auto& vcpu : vcpus_) vcpu->Resume();
+}
+
+Result<wire::WorkingSetRecordedEvent> MicroVm::RecordWorkingSet(const wire::RecordWorkingSetCommand& command) const {
+  if (!origin_ || origin_->mode == wire::RestoreMode::kCopy) {
+    return Fail(ErrorCode::kInvalidArgument, "only a microVM that maps its snapshot has a working set");
+  }
+  const snapshot::WorkingSet set = snapshot::RecordWorkingSet(memory_);
+  auto written = snapshot::WriteAt(command.file.get(), 0, snapshot::EncodeWorkingSet(set, 0), "the working set");
+  if (!written) return Forward(written.error());
+  return wire::WorkingSetRecordedEvent{snapshot::PagesOf(set.read), snapshot::PagesOf(set.written)};
 }
 
 void MicroVm::Run() {
@@ -258,6 +400,28 @@ void MicroVm::OnDoorbell(uint32_t value) {
   callbacks_.on_mark({doorbell, VcpuRunner::CurrentIndex(), MonotonicNanos()});
 }
 
+Result<snapshot::MemoryMap> MicroVm::WriteMemory() {
+  if (!origin_) return snapshot::WriteMemoryImage(snapshot_memory_.get(), memory_, {kernel_.get()});
+  // The base as it was restored, all of its files together: its image alone lacks the kernel's pages where it is on
+  // disk.
+  auto base = GuestMemory::Create(memory_.size());
+  if (!base) return Forward(base.error());
+  auto mapped = snapshot::MapMemory(FilesOf(*origin_), origin_->plan, *base);
+  if (!mapped) return Forward(mapped.error());
+  return snapshot::WriteLayerImage(snapshot_memory_.get(), memory_, *base);
+}
+
+Result<uint64_t> MicroVm::BaseChecksum() const {
+  if (!origin_) return uint64_t{0};
+  const int state = origin_->files.state.get();
+  auto size = snapshot::SizeOf(state, "the base snapshot's state");
+  if (!size) return Forward(size.error());
+  std::vector<uint8_t> bytes(*size);
+  auto read = snapshot::ReadAt(state, 0, bytes, "the base snapshot's state");
+  if (!read) return Forward(read.error());
+  return snapshot::Hash64(bytes);
+}
+
 Result<wire::SnapshotTakenEvent> MicroVm::TakeSnapshot() {
   MachineState machine;
   for (auto& vcpu : vcpus_) {
@@ -270,10 +434,12 @@ Result<wire::SnapshotTakenEvent> MicroVm::TakeSnapshot() {
   if (!vm) return Forward(vm.error());
   machine.vm = *vm;
   machine.devices = devices_->Save();
-  auto map = snapshot::WriteMemoryImage(snapshot_memory_.get(), memory_, {kernel_.get(), runtimefs_.get()});
+  auto base_checksum = BaseChecksum();
+  if (!base_checksum) return Forward(base_checksum.error());
+  auto map = WriteMemory();
   if (!map) return Forward(map.error());
   const uint64_t stored = map->StoredBytes();
-  auto bytes = snapshot::EncodeState({expectation(), std::move(*map), ToSections(machine)});
+  auto bytes = snapshot::EncodeState({expectation(), *base_checksum, std::move(*map), ToSections(machine)});
   if (!bytes) return Forward(bytes.error());
   auto written = WriteAll(snapshot_state_.get(), {reinterpret_cast<const char*>(bytes->data()), bytes->size()});
   if (!written) return Forward(written.error(), "writing the snapshot's state");

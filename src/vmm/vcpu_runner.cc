@@ -22,10 +22,25 @@ void InstallKickHandler() {
 
 }  // namespace
 
-void VcpuRunner::Start(Wiring wiring) {
+void VcpuRunner::Prepare() {
   InstallKickHandler();
-  wiring_ = std::move(wiring);
   thread_ = std::thread([this] { Loop(); });
+}
+
+void VcpuRunner::Start(Wiring wiring) {
+  {
+    const std::lock_guard lock(mutex_);
+    wiring_ = std::move(wiring);
+    started_ = true;
+  }
+  changed_.notify_all();
+  if (!thread_.joinable()) Prepare();
+}
+
+bool VcpuRunner::WaitForStart() {
+  std::unique_lock lock(mutex_);
+  changed_.wait(lock, [this] { return started_ || stop_asked_; });
+  return started_;
 }
 
 void VcpuRunner::Kick() {
@@ -42,9 +57,16 @@ void VcpuRunner::ParkHere() { current_runner->park_asked_ = true; }
 
 uint32_t VcpuRunner::CurrentIndex() { return current_runner->vcpu_.index(); }
 
-void VcpuRunner::WaitParked() {
+bool VcpuRunner::WaitParked() {
   std::unique_lock lock(mutex_);
   changed_.wait(lock, [this] { return parked_ || ended_; });
+  return parked_;
+}
+
+void VcpuRunner::Rewire(const devices::Bus* ports, const devices::Bus* mmio) {
+  const std::lock_guard lock(mutex_);
+  wiring_.ports = ports;
+  wiring_.mmio = mmio;
 }
 
 void VcpuRunner::Resume() {
@@ -84,7 +106,8 @@ bool VcpuRunner::ParkIfAsked() {
 
 void VcpuRunner::Loop() {
   current_runner = this;
-  while (ParkIfAsked()) {
+  const bool started = WaitForStart();
+  while (started && ParkIfAsked()) {
     auto exit = vcpu_.Run();
     if (!exit) {
       wiring_.on_failed(exit.error());

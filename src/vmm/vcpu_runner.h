@@ -1,7 +1,7 @@
 // VcpuRunner: the thread of one vCPU. It runs the guest, hands accesses to the buses, and can be parked between two
 // guest instructions, where the vCPU's state may be read.
 //
-//   idle --Start--> running --RequestPark, ParkHere--> parked --Resume--> running
+//   idle [--Prepare--> waiting] --Start--> running --RequestPark, ParkHere--> parked --Resume--> running
 //     any --Stop, end of the guest--> stopped
 #pragma once
 
@@ -35,6 +35,8 @@ class VcpuRunner {
 
   kvm::Vcpu& vcpu() { return vcpu_; }
 
+  // Makes the thread, which then waits for Start: what a shell can do before it is needed.
+  void Prepare();
   // REQUIRES: called once. The buses outlive the thread.
   void Start(Wiring wiring);
 
@@ -45,14 +47,17 @@ class VcpuRunner {
   // The index of the vCPU on whose thread this is called.
   static uint32_t CurrentIndex();
 
-  // Blocks until the thread is parked or has ended. REQUIRES: a park was requested.
-  void WaitParked();
+  // Blocks until the thread is parked; false when it has ended instead. REQUIRES: a park was requested.
+  bool WaitParked();
+  // REQUIRES: parked. The buses outlive the thread.
+  void Rewire(const devices::Bus* ports, const devices::Bus* mmio);
   void Resume();
 
   // Ends the thread, whatever the guest does.
   void Stop();
 
  private:
+  bool WaitForStart();
   void Loop();
   // Returns false when the thread is to end.
   bool ParkIfAsked();
@@ -68,7 +73,9 @@ class VcpuRunner {
   std::condition_variable changed_;
   std::atomic<bool> park_asked_ = false;
   std::atomic<bool> stop_asked_ = false;
-  bool parked_ = false;  // under mutex_; so is ended_
+  // Under mutex_.
+  bool started_ = false;
+  bool parked_ = false;
   bool ended_ = false;
 };
 
