@@ -4,11 +4,14 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <cctype>
 #include <cerrno>
 #include <csignal>
+#include <cstdio>
 #include <cstring>
 
 #include "common/console.h"
+#include "wire/guest_abi.h"
 
 namespace snapfaas::guest {
 namespace {
@@ -46,6 +49,13 @@ int MoveUp(int fd) {
   return moved;
 }
 
+// Whom the kernel ends first when memory is short: -1000 (nobody else is left) to 1000 (oom_score_adj, proc(5)).
+void SetOomScore(const char* score) {
+  const int fd = ::open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+  if (fd < 0 || ::write(fd, score, std::strlen(score)) < 0) Say("cannot set the out-of-memory score to %s", score);
+  if (fd >= 0) ::close(fd);
+}
+
 [[noreturn]] void RunChild(Command& command, const int (&fds)[6]) {
   for (int target = 0; target < 6; ++target) {
     if (::dup2(fds[target], target) < 0) ::_exit(127);
@@ -57,6 +67,7 @@ int MoveUp(int fd) {
                                      "PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin",
                                      nullptr};
   ::setsid();
+  SetOomScore("0");
   ::execve(command.arguments[0], command.arguments, const_cast<char**>(environment));
   Say("cannot start %s: %s", command.arguments[0], std::strerror(errno));
   ::_exit(127);
@@ -75,6 +86,8 @@ Bootstrap::Bootstrap(int request_port, int log_port) {
   }
   const int log = MoveUp(log_port);
   const int fds[6] = {MoveUp(null), log, log, MoveUp(request_port), MoveUp(down[0]), MoveUp(up[1])};
+  // A function that fills the memory ends itself, not who has to tell of it.
+  SetOomScore("-1000");
   pid_ = ::fork();
   if (pid_ < 0) DieAndPowerOff("cannot fork: %s", std::strerror(errno));
   if (pid_ == 0) RunChild(command, fds);
@@ -110,11 +123,15 @@ void Bootstrap::OutliveAndPowerOff() {
   int status = 0;
   while (::waitpid(pid_, &status, 0) < 0 && errno == EINTR) {
   }
+  // AWS Lambda's words: the host passes them on.
   if (WIFSIGNALED(status)) {
-    DieAndPowerOff("the language bootstrap was killed by signal %d (%s)", WTERMSIG(status),
-                   ::strsignal(WTERMSIG(status)));
+    char name[64];
+    std::snprintf(name, sizeof(name), "%s", ::strsignal(WTERMSIG(status)));
+    name[0] = static_cast<char>(std::tolower(static_cast<unsigned char>(name[0])));
+    DieAndPowerOff("%s with error: signal: %s", wire::kRuntimeExited, name);
   }
-  DieAndPowerOff("the language bootstrap ended with status %d", WEXITSTATUS(status));
+  if (WEXITSTATUS(status) == 0) DieAndPowerOff("%s without providing a reason", wire::kRuntimeExited);
+  DieAndPowerOff("%s with error: exit status %d", wire::kRuntimeExited, WEXITSTATUS(status));
 }
 
 }  // namespace snapfaas::guest

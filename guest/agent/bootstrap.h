@@ -16,6 +16,9 @@ class Bootstrap {
 
   Bootstrap(const Bootstrap&) = delete;
   Bootstrap& operator=(const Bootstrap&) = delete;
+  ~Bootstrap() = default;
+
+  pid_t pid() const { return pid_; }
 
   // The next control line without its newline, cut to `size`. False when the bootstrap has closed its end.
   bool ReadLine(char* line, size_t size);

@@ -3,10 +3,12 @@
 #include <fcntl.h>
 #include <linux/random.h>
 #include <sys/ioctl.h>
+#include <sys/mount.h>
 #include <sys/random.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdio>
 #include <cstring>
 #include <ctime>
 
@@ -41,11 +43,41 @@ void Reseed(int urandom, const uint8_t (&seed)[64]) {
   }
 }
 
+// The kernel draws its boot id once and never again. A file of ours in its place can be written anew.
+constexpr char kBootId[] = "/proc/sys/kernel/random/boot_id";
+constexpr char kOwnBootId[] = "/run/snapfaas-boot-id";
+
+int ReplaceBootId() {
+  const int fd = ::open(kOwnBootId, O_RDWR | O_CREAT | O_CLOEXEC, 0444);
+  if (fd < 0 || ::mount(kOwnBootId, kBootId, nullptr, MS_BIND, nullptr) != 0) {
+    Say("cannot put a boot id of its own into this VM: %s", std::strerror(errno));
+  }
+  return fd;
+}
+
+// A random UUID (RFC 9562, version 4), from the kernel that was reseeded just before.
+void WriteBootId(int fd) {
+  uint8_t bytes[16] = {};
+  if (fd < 0 || ::getrandom(bytes, sizeof(bytes), GRND_NONBLOCK) != static_cast<ssize_t>(sizeof(bytes))) return;
+  bytes[6] = static_cast<uint8_t>((bytes[6] & 0x0f) | 0x40);
+  bytes[8] = static_cast<uint8_t>((bytes[8] & 0x3f) | 0x80);
+  char text[40];
+  const int length =
+      std::snprintf(text, sizeof(text), "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x\n",
+                    bytes[0], bytes[1], bytes[2], bytes[3], bytes[4], bytes[5], bytes[6], bytes[7], bytes[8], bytes[9],
+                    bytes[10], bytes[11], bytes[12], bytes[13], bytes[14], bytes[15]);
+  if (::pwrite(fd, text, static_cast<size_t>(length), 0) != length) Say("cannot write the boot id");
+}
+
 }  // namespace
 
 IdentitySource::IdentitySource()
     : page_("/dev/mem", wire::kIdentityPageBase, MmioPage::Access::kReadOnly),
-      urandom_(::open("/dev/urandom", O_RDWR | O_CLOEXEC)) {}
+      urandom_(::open("/dev/urandom", O_RDWR | O_CLOEXEC)),
+      boot_id_(ReplaceBootId()) {
+  // Its page is there from now on, so that a restored VM only writes to it.
+  WriteBootId(boot_id_);
+}
 
 bool IdentitySource::Read(wire::IdentityPage& identity) const {
   if (!page_.mapped()) return false;
@@ -61,6 +93,7 @@ void IdentitySource::Apply(const wire::IdentityPage& identity) const {
   SetClock(identity.realtime_ns);
   SetHostName(identity.hostname);
   Reseed(urandom_, identity.seed);
+  WriteBootId(boot_id_);
 }
 
 void IdentitySource::MakeLanguageSeed(char (&hex)[65]) const {

@@ -14,7 +14,7 @@ class IdentitySource {
   // Reads the identity page anew. False where the machine has none.
   bool Read(wire::IdentityPage& identity) const;
 
-  // Clock, host name, kernel randomness. What cannot be set is said on the console; the VM goes on.
+  // Clock, host name, boot id, kernel randomness. What cannot be set is said on the console; the VM goes on.
   void Apply(const wire::IdentityPage& identity) const;
 
   // 64 hexadecimal digits and a NUL from the kernel's random source.
@@ -23,6 +23,7 @@ class IdentitySource {
  private:
   MmioPage page_;
   int urandom_ = -1;
+  int boot_id_ = -1;
 };
 
 }  // namespace snapfaas::guest

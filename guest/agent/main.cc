@@ -23,8 +23,8 @@ namespace snapfaas::guest {
 namespace {
 
 constexpr int kPortWaitMillis = 5'000;
-constexpr char kAppfsDevice[] = "/dev/vdb";
-constexpr char kAppfsFolder[] = "/srv";
+constexpr char kAppfsDevice[] = "/dev/vda";
+constexpr char kAppfsFolder[] = "/var/task";
 
 int OpenRequestPort() {
   const int fd = OpenPort(wire::kRequestPortName, O_RDWR, kPortWaitMillis);
@@ -48,17 +48,18 @@ void WaitUntilReady(Bootstrap& bootstrap) {
 // would cost a disk read.
 void TouchPaths() {
   struct stat status {};
-  for (const char* path : {kAppfsDevice, kAppfsFolder, "/var/task", "/tmp"}) ::stat(path, &status);
+  for (const char* path : {kAppfsDevice, kAppfsFolder, "/srv", "/tmp"}) ::stat(path, &status);
+}
+
+// Becomes the machine that the host says it is. False where the host says nothing.
+bool TakeIdentity(const IdentitySource& source, wire::IdentityPage& identity) {
+  if (!source.Read(identity)) return false;
+  source.Apply(identity);
+  return true;
 }
 
 // True when the function's folder is in place; else `problem` says why not.
-bool MountAppfs(const IdentitySource& source, char* problem, size_t size) {
-  wire::IdentityPage identity{};
-  bool expected = ::access(kAppfsDevice, F_OK) == 0;
-  if (source.Read(identity)) {
-    source.Apply(identity);
-    expected = identity.has_appfs != 0;
-  }
+bool MountAppfs(bool expected, char* problem, size_t size) {
   if (!expected || ::mount(kAppfsDevice, kAppfsFolder, "erofs", MS_RDONLY | MS_NODEV | MS_NOSUID, nullptr) == 0) {
     return true;
   }
@@ -68,20 +69,42 @@ bool MountAppfs(const IdentitySource& source, char* problem, size_t size) {
   return false;
 }
 
-void LoadFunction(Bootstrap& bootstrap, const IdentitySource& identity, const DoorbellPage& doorbell) {
+// The second snapshot point, with the function loaded: what runs behind it, runs in each VM of the function snapshot.
+void PassFunctionSnapshot(Bootstrap& bootstrap, const IdentitySource& source, const DoorbellPage& doorbell) {
+  RingFromEveryCpu(doorbell);
+  wire::IdentityPage identity{};
+  TakeIdentity(source, identity);
+  char seed[65];
+  source.MakeLanguageSeed(seed);
+  char line[96];
+  std::snprintf(line, sizeof(line), "resume %s\n", seed);
+  bootstrap.Send(line);
+}
+
+void LoadFunction(Bootstrap& bootstrap, const IdentitySource& source, const DoorbellPage& doorbell) {
   char line[256];
   char problem[200];
-  if (MountAppfs(identity, problem, sizeof(problem))) {
+  wire::IdentityPage identity{};
+  const bool told = TakeIdentity(source, identity);
+  doorbell.Ring(wire::Doorbell::kIdentity);
+  const bool expected = told ? identity.has_appfs != 0 : ::access(kAppfsDevice, F_OK) == 0;
+  if (MountAppfs(expected, problem, sizeof(problem))) {
     char seed[65];
-    identity.MakeLanguageSeed(seed);
-    std::snprintf(line, sizeof(line), "load %s\n", seed);
+    source.MakeLanguageSeed(seed);
+    std::snprintf(line, sizeof(line), "load %s%s\n", seed, identity.checkpoint != 0 ? " checkpoint" : "");
     doorbell.Ring(wire::Doorbell::kMounted);
   } else {
     std::snprintf(line, sizeof(line), "fail %s\n", problem);
   }
   bootstrap.Send(line);
   if (!bootstrap.ReadLine(line, sizeof(line))) bootstrap.OutliveAndPowerOff();
-  if (std::strcmp(line, "loaded") == 0) doorbell.Ring(wire::Doorbell::kReady);
+  if (std::strcmp(line, "loaded") != 0) return;
+  if (identity.checkpoint != 0) {
+    MapFilesOf(bootstrap.pid());
+    LetKernelSettle();
+    PassFunctionSnapshot(bootstrap, source, doorbell);
+  }
+  doorbell.Ring(wire::Doorbell::kReady);
 }
 
 [[noreturn]] void Run() {
@@ -96,7 +119,10 @@ void LoadFunction(Bootstrap& bootstrap, const IdentitySource& identity, const Do
   // The agent's own pages must not need the disk after the restore.
   ::mlockall(MCL_CURRENT);
   ShrinkMemory();
+  QuietKernel();
+  MapFilesOf(bootstrap.pid());
   TouchPaths();
+  LetKernelSettle();
   doorbell.Ring(wire::Doorbell::kRuntimeUp);
   RingFromEveryCpu(doorbell);
   LoadFunction(bootstrap, identity, doorbell);

@@ -7,6 +7,7 @@
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/sysinfo.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -15,6 +16,7 @@
 #include <cstdio>
 #include <cstring>
 #include <ctime>
+#include <memory>
 
 #include "common/console.h"
 
@@ -22,6 +24,8 @@ namespace snapfaas::guest {
 namespace {
 
 constexpr int kOpenRcWaitMillis = 2'000;
+// Some dozen ticks.
+constexpr int kSettleMillis = 100;
 
 void SleepMillis(long millis) {
   const timespec time{millis / 1000, (millis % 1000) * 1'000'000};
@@ -138,7 +142,7 @@ struct Participant {
 };
 
 void* RunParticipant(void* argument) {
-  const auto* participant = static_cast<const Participant*>(argument);
+  const std::unique_ptr<Participant> participant(static_cast<Participant*>(argument));
   PinTo(participant->cpu);
   MeetAndRing(*participant->meeting);
   return nullptr;
@@ -159,18 +163,61 @@ void ShrinkMemory() {
   if (CommandLineHas("snapfaas.scrub")) ZeroFreeMemory();
 }
 
+void QuietKernel() {
+  constexpr struct {
+    const char* path;
+    const char* value;
+  } kSettings[] = {
+      {"/proc/sys/vm/compaction_proactiveness", "0"},
+      {"/proc/sys/vm/stat_interval", "86400"},
+      {"/proc/sys/vm/dirty_writeback_centisecs", "0"},
+      // The host's page cache is behind the disk: there is nothing to sort, merge or hold back for.
+      {"/sys/block/vda/queue/scheduler", "none"},
+      {"/sys/block/vda/queue/nomerges", "2"},
+      {"/sys/block/vda/queue/wbt_lat_usec", "0"},
+      {"/sys/block/vda/queue/iostats", "0"},
+  };
+  for (const auto& setting : kSettings) WriteSmallFile(setting.path, setting.value);
+}
+
+void LetKernelSettle() { SleepMillis(kSettleMillis); }
+
+void MapFilesOf(pid_t pid) {
+  char path[64];
+  std::snprintf(path, sizeof(path), "/proc/%d/maps", pid);
+  FILE* maps = std::fopen(path, "re");
+  if (maps == nullptr) return;
+  constexpr size_t kPage = 4096;
+  char line[512];
+  while (std::fgets(line, sizeof(line), maps) != nullptr) {
+    unsigned long start = 0;
+    unsigned long end = 0;
+    unsigned long inode = 0;
+    char access[8];
+    if (std::sscanf(line, "%lx-%lx %7s %*x %*x:%*x %lu", &start, &end, access, &inode) != 4) continue;
+    if (inode == 0 || access[0] != 'r') continue;
+    // Reading a byte of another process brings its page in, for that process.
+    for (unsigned long at = start; at < end; at += kPage) {
+      char byte = 0;
+      const iovec local{&byte, 1};
+      // An address of another process is a number here.
+      const iovec remote{reinterpret_cast<void*>(at), 1};  // NOLINT(performance-no-int-to-ptr)
+      // A mapping that goes on behind its file's end.
+      if (::process_vm_readv(pid, &local, 1, &remote, 1, 0) != 1) break;
+    }
+  }
+  std::fclose(maps);
+}
+
 void RingFromEveryCpu(const DoorbellPage& doorbell) {
-  // Static: the threads may end long after this function has returned.
-  static Meeting meeting;
-  static Participant participants[CPU_SETSIZE];
   cpu_set_t all;
   CPU_ZERO(&all);
   if (::sched_getaffinity(0, sizeof(all), &all) != 0 || CPU_COUNT(&all) == 1) {
     doorbell.Ring(wire::Doorbell::kSnapshot);
     return;
   }
-  meeting.doorbell = &doorbell;
-  meeting.expected = CPU_COUNT(&all);
+  // Never freed: the threads may end long after this function has returned. It happens twice in a VM's life.
+  auto& meeting = *new Meeting{&doorbell, CPU_COUNT(&all)};
   int own_cpu = -1;
   for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
     if (!CPU_ISSET(static_cast<size_t>(cpu), &all)) continue;
@@ -178,12 +225,12 @@ void RingFromEveryCpu(const DoorbellPage& doorbell) {
       own_cpu = cpu;
       continue;
     }
-    Participant& participant = participants[cpu];
-    participant = {&meeting, cpu};
+    auto participant = std::make_unique<Participant>(Participant{&meeting, cpu});
     pthread_t thread{};
-    if (::pthread_create(&thread, nullptr, RunParticipant, &participant) != 0) {
+    if (::pthread_create(&thread, nullptr, RunParticipant, participant.get()) != 0) {
       DieAndPowerOff("cannot make a thread for vCPU %d", cpu);
     }
+    static_cast<void>(participant.release());  // the thread owns it now
     ::pthread_detach(thread);
   }
   // The others are pinned and spinning before this thread takes its CPU for itself.

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sys/reboot.h>
+#include <termios.h>
 #include <unistd.h>
 
 #include <cstdarg>
@@ -49,6 +50,7 @@ void DieAndPowerOff(const char* format, ...) {
   va_start(args, format);
   SayV(format, args);
   va_end(args);
+  ::tcdrain(STDERR_FILENO);
   ::sync();
   ::reboot(CanPowerOff() ? RB_POWER_OFF : RB_AUTOBOOT);
   for (;;) ::pause();

@@ -20,7 +20,7 @@
 namespace snapfaas::guest {
 namespace {
 
-constexpr char kRootDevice[] = "/dev/vda";
+constexpr char kRootDevice[] = "/dev/pmem0";
 constexpr char kNewRoot[] = "/root";
 constexpr char kModuleList[] = "/modules.list";
 constexpr int kDeviceWaitMillis = 10'000;
@@ -69,15 +69,17 @@ void Mount(const char* source, const char* target, const char* type, unsigned lo
 
 void MountRoot() {
   WaitForRootDevice();
-  Mount(kRootDevice, kNewRoot, "erofs", MS_RDONLY, nullptr);
+  // DAX: what programs map is the host's memory itself, not a copy in ours.
+  Mount(kRootDevice, kNewRoot, "erofs", MS_RDONLY, "dax=always");
   if (::chdir(kNewRoot) != 0) DieAndPowerOff("cannot enter %s: %s", kNewRoot, std::strerror(errno));
   if (::mount("/dev", "dev", nullptr, MS_MOVE, nullptr) != 0) {
     DieAndPowerOff("cannot move /dev into the root file system: %s", std::strerror(errno));
   }
   Mount("proc", "proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, nullptr);
   Mount("sysfs", "sys", "sysfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, nullptr);
-  Mount("run", "run", "tmpfs", MS_NOSUID | MS_NODEV, "mode=0755");
-  Mount("tmp", "tmp", "tmpfs", MS_NOSUID | MS_NODEV, "mode=1777");
+  // Files in memory, so bounded by it: who fills them is told (ENOSPC) before memory is short.
+  Mount("run", "run", "tmpfs", MS_NOSUID | MS_NODEV, "mode=0755,size=10%");
+  Mount("tmp", "tmp", "tmpfs", MS_NOSUID | MS_NODEV, "mode=1777,size=40%");
   if (::mount("tmp", "var/tmp", nullptr, MS_BIND, nullptr) != 0) {
     DieAndPowerOff("cannot bind /tmp to /var/tmp: %s", std::strerror(errno));
   }
@@ -98,7 +100,8 @@ void MountRoot() {
 }  // namespace snapfaas::guest
 
 int main() {
-  using namespace snapfaas;
+  namespace guest = snapfaas::guest;
+  namespace wire = snapfaas::wire;
   // The archive brings /dev/mem along, so that the mark needs no mount before it.
   guest::DoorbellPage("/dev/mem").Ring(wire::Doorbell::kKernelUp);
   guest::SetProgramName("init");

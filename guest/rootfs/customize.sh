@@ -15,9 +15,9 @@ install -m 0755 "$root/usr/lib/snapfaas/openrc/init.sh" "$root/usr/lib/snapfaas/
 rm -rf "$root/usr/lib/snapfaas/openrc"
 
 # The function's folder, under its two names.
-mkdir -p "$root/srv" "$root/var/tmp"
-rm -rf "$root/var/task"
-ln -s ../srv "$root/var/task"
+mkdir -p "$root/var/task" "$root/var/tmp"
+rm -rf "$root/srv"
+ln -s var/task "$root/srv"
 
 # The root file system is read only: what programs want to write lies in /run and /tmp.
 rm -rf "$root/var/run" "$root/var/lock"

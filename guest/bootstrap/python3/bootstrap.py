@@ -44,6 +44,10 @@ CONTROL_IN_FD = 4
 CONTROL_OUT_FD = 5
 
 TASK_ROOT = "/srv"
+# The same folder by the name that AWS Lambda gives it, and what is in that of a deployed function alone: how to run it.
+LAMBDA_TASK_ROOT = "/var/task"
+CONFIGURATION = ".snapfaas/function.json"
+RUNTIME_FOLDER = "/usr/lib/snapfaas"
 # The name that tracebacks know this file by; it runs compiled.
 OWN_FILE = (lambda: None).__code__.co_filename
 # src/wire/frame.h: kMaxFrameBytes; AWS Lambda's limit for a response.
@@ -108,20 +112,53 @@ class Channel:
         self._buffer += piece
 
 
-class Context:
-    """What a Lambda handler gets as its second argument."""
+class CognitoIdentity:
+    """Nobody's: there is no Cognito here."""
+
+    def __init__(self):
+        self.cognito_identity_id = None
+        self.cognito_identity_pool_id = None
+
+
+class Client:
+    """The app that a mobile SDK speaks for."""
 
     def __init__(self, values):
+        self.installation_id = values.get("installation_id")
+        self.app_title = values.get("app_title")
+        self.app_version_name = values.get("app_version_name")
+        self.app_version_code = values.get("app_version_code")
+        self.app_package_name = values.get("app_package_name")
+
+
+class ClientContext:
+    """What the caller has said of itself."""
+
+    def __init__(self, values):
+        self.custom = values.get("custom")
+        self.env = values.get("env")
+        client = values.get("client")
+        self.client = Client(client) if isinstance(client, dict) else None
+
+
+class Context:
+    """What a Lambda handler gets as its second argument. Of a deployed function the environment says what the host
+    does not."""
+
+    def __init__(self, values):
+        known = os.environ.get
         self.aws_request_id = str(values.get("requestId") or uuid.uuid4())
-        self.function_name = str(values.get("functionName") or "function")
-        self.function_version = str(values.get("functionVersion") or "$LATEST")
+        self.function_name = str(values.get("functionName") or known("AWS_LAMBDA_FUNCTION_NAME", "function"))
+        self.function_version = str(values.get("functionVersion") or known("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST"))
         self.invoked_function_arn = str(values.get("invokedFunctionArn") or "")
-        self.memory_limit_in_mb = str(values.get("memoryLimitInMB") or "")
-        self.log_group_name = "/aws/lambda/" + self.function_name
-        day = time.strftime("%Y/%m/%d", time.gmtime())
-        self.log_stream_name = f"{day}/[{self.function_version}]{self.aws_request_id.replace('-', '')}"
-        self.identity = None
-        self.client_context = None
+        self.memory_limit_in_mb = str(values.get("memoryLimitInMB") or known("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", ""))
+        self.log_group_name = known("AWS_LAMBDA_LOG_GROUP_NAME") or "/aws/lambda/" + self.function_name
+        self.log_stream_name = known("AWS_LAMBDA_LOG_STREAM_NAME") or make_log_stream_name(
+            self.function_version, self.aws_request_id.replace("-", "")
+        )
+        self.identity = CognitoIdentity()
+        client_context = values.get("clientContext")
+        self.client_context = ClientContext(client_context) if isinstance(client_context, dict) else None
         self._deadline_ms = values.get("deadlineMs")
 
     def get_remaining_time_in_millis(self):
@@ -133,29 +170,32 @@ class Context:
         sys.stdout.write(str(message))
 
 
-def make_report(error_type, message, stack=(), request_id=None):
+def make_log_stream_name(version, unique):
+    return f"{time.strftime('%Y/%m/%d', time.gmtime())}/[{version}]{unique}"
+
+
+def make_report(error_type, message, stack=(), request_id=""):
     message = str(message)
     stack = list(stack)
     if len(stack) > MAX_STACK_LINES:
         half = MAX_STACK_LINES // 2
         stack = stack[:half] + [f"  ... {len(stack) - 2 * half} more ...\n"] + stack[-half:]
-    report = {
-        "errorType": error_type,
+    return {
         "errorMessage": message[:MAX_MESSAGE_CHARACTERS],
+        "errorType": error_type,
+        "requestId": request_id,
         "stackTrace": [line[:MAX_STACK_LINE_CHARACTERS] for line in stack],
     }
-    if request_id:
-        report["requestId"] = request_id
-    return report
 
 
 def own_frames(error):
     """The stack of the function alone: without the frames of this file and of the import machinery."""
+    own = (OWN_FILE, importlib.__file__)
     frames = traceback.extract_tb(error.__traceback__)
-    return [frame for frame in frames if frame.filename != OWN_FILE and not frame.filename.startswith("<frozen")]
+    return [frame for frame in frames if frame.filename not in own and not frame.filename.startswith("<frozen")]
 
 
-def report_exception(error, error_type=None, request_id=None):
+def report_exception(error, error_type=None, request_id=""):
     try:
         message = str(error)
     except Exception:  # a __str__ of the function that fails itself
@@ -173,8 +213,10 @@ def import_handler_module(name):
     if (spec := importlib.machinery.PathFinder.find_spec(name, [TASK_ROOT])) and spec.loader is not None:
         return importlib.import_module(name)
     script = os.path.join(TASK_ROOT, name)
-    if not os.path.isfile(script):
-        return None
+    return import_script(name, script) if os.path.isfile(script) else None
+
+
+def import_script(name, script):
     loader = importlib.machinery.SourceFileLoader(name, script)
     module = importlib.util.module_from_spec(importlib.util.spec_from_loader(name, loader))
     sys.modules[name] = module
@@ -187,7 +229,7 @@ def find_handler():
     modules = {}
     for module_name, attribute in HANDLERS:
         if module_name not in modules:
-            modules[module_name] = load_module(module_name)
+            modules[module_name] = load_module(module_name, import_handler_module)
         function = getattr(modules[module_name], attribute, None)
         if callable(function):
             return function if attribute == "handler" else lambda event, _: function(event)
@@ -199,9 +241,48 @@ def find_handler():
     )
 
 
-def load_module(name):
+def import_configured_module(name):
+    """As AWS Lambda: `name` may have slashes for dots. Beyond it: a script without a suffix."""
+    module = name.replace("/", ".")
     try:
-        return import_handler_module(name)
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        script = os.path.join(LAMBDA_TASK_ROOT, name)
+        if error.name != module or not os.path.isfile(script):
+            raise
+        return import_script(module, script)
+
+
+def configured_handler(name):
+    """The callable of (event, context) that a deployed function names. Raises LoadError."""
+    module_name, dot, attribute = name.rpartition(".")
+    if not dot:
+        message = f"Bad handler '{name}': not enough values to unpack (expected 2, got 1)"
+        raise LoadError(make_report("Runtime.MalformedHandlerName", message))
+    if module_name.split(".")[0] in sys.builtin_module_names:
+        message = f"Cannot use built-in module {module_name} as a handler module"
+        raise LoadError(make_report("Runtime.BuiltInModuleConflict", message))
+    module = load_module(module_name, import_configured_module)
+    try:
+        function = getattr(module, attribute)
+    except AttributeError:
+        message = f"Handler '{attribute}' missing on module '{module_name}'"
+        raise LoadError(make_report("Runtime.HandlerNotFound", message)) from None
+    if attribute == "handle" and takes_event_alone(function):
+        return lambda event, _: function(event)
+    return function
+
+
+def takes_event_alone(function):
+    """Whether it is a handle(event), which needs no context."""
+    code = getattr(function, "__code__", None)
+    takes_any_number = 0x04  # CO_VARARGS
+    return code is not None and code.co_argcount == 1 and not code.co_flags & takes_any_number
+
+
+def load_module(name, load):
+    try:
+        return load(name)
     except ImportError as error:
         report = report_exception(error, "Runtime.ImportModuleError")
         report["errorMessage"] = f"Unable to import module '{name}': {report['errorMessage']}"
@@ -251,6 +332,44 @@ def answer(handler, payload, context_values):
     return "result", data
 
 
+class LogHandler(logging.Handler):
+    """The root logger's: lines as AWS Lambda writes them."""
+
+    def __init__(self):
+        super().__init__()
+        self.request_id = ""
+        line = "[%(levelname)s]\t%(asctime)s.%(msecs)03dZ\t%(aws_request_id)s\t%(message)s"
+        formatter = logging.Formatter(line, "%Y-%m-%dT%H:%M:%S")
+        formatter.converter = time.gmtime
+        self.setFormatter(formatter)
+
+    def emit(self, record):
+        try:
+            record.aws_request_id = self.request_id
+            sys.stdout.write(self.format(record) + "\n")
+        except Exception:
+            self.handleError(record)
+
+
+def log_report(report):
+    text = f"[ERROR] {report['errorType']}: {report['errorMessage']}\n"
+    if report["stackTrace"]:
+        text += "Traceback (most recent call last):\n" + "".join(report["stackTrace"])
+    try:
+        sys.stdout.write(text)
+    except (OSError, ValueError):  # the function may have closed it
+        pass
+
+
+def answer_deployed(handler, log, payload, context_values):
+    """As `answer`, with errors in the log."""
+    log.request_id = str(context_values.get("requestId") or "")
+    kind, data = answer(handler, payload, context_values)
+    if kind == "error":
+        log_report(json.loads(data))
+    return kind, data
+
+
 def flush_output():
     for stream in (sys.stdout, sys.stderr):
         try:
@@ -276,7 +395,42 @@ def serve(channel, respond):
 
 
 def reseed(seed_hex):
-    random.seed(int(seed_hex, 16))
+    """Every generator that was seeded in the snapshot would give the same numbers in each VM restored from it."""
+    seed = int(seed_hex, 16)
+    random.seed(seed)
+    if numpy_random := sys.modules.get("numpy.random"):
+        numpy_random.seed([seed >> shift & 0xFFFFFFFF for shift in range(0, 256, 32)])
+    if ssl := sys.modules.get("ssl"):
+        ssl.RAND_add(os.urandom(32), 32.0)
+
+
+class Hooks:
+    """What a function wants done around a function snapshot: AWS Lambda's snapshot_restore_py."""
+
+    def __init__(self):
+        self._before = []
+        self._after = []
+        module = types.ModuleType("snapshot_restore_py", "Hooks around a snapshot of the loaded function.")
+        module.register_before_snapshot = self._registrar(self._before)
+        module.register_after_restore = self._registrar(self._after)
+        sys.modules[module.__name__] = module
+
+    def run_before_snapshot(self):
+        # In reverse order, as what was set up last is taken down first.
+        for hook in reversed(self._before):
+            hook()
+
+    def run_after_restore(self):
+        for hook in self._after:
+            hook()
+
+    @staticmethod
+    def _registrar(hooks):
+        def register(function, *args, **kwargs):
+            hooks.append(functools.partial(function, *args, **kwargs))
+            return function
+
+        return register
 
 
 def warm_up():
@@ -309,9 +463,10 @@ def set_up_modules():
 
 
 def read_line(fd):
-    line = bytearray()
+    # The agent says nothing more before it has its answer.
+    line = b""
     while not line.endswith(b"\n"):
-        piece = os.read(fd, 1)
+        piece = os.read(fd, 256)
         if not piece:
             raise SystemExit("the agent is gone")
         line += piece
@@ -322,38 +477,148 @@ def write_line(fd, text):
     os.write(fd, text.encode() + b"\n")
 
 
-def load(command):
+def read_configuration():
+    """How a deployed function is to be run; None of a mere folder. Raises LoadError."""
+    try:
+        with open(os.path.join(TASK_ROOT, CONFIGURATION), "rb", buffering=0) as file:
+            configuration = json.loads(file.read())
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError) as error:
+        raise LoadError(make_report("Runtime.InitError", f"{CONFIGURATION} cannot be read: {error}"))
+    if not isinstance(configuration, dict) or not isinstance(configuration.get("handler"), str):
+        raise LoadError(make_report("Runtime.InitError", f"{CONFIGURATION} names no handler"))
+    return configuration
+
+
+def is_deployed():
+    return "_HANDLER" in os.environ
+
+
+def renew_log_stream_name():
+    """One for each microVM, as one snapshot gives many."""
+    version = os.environ.get("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST")
+    os.environ["AWS_LAMBDA_LOG_STREAM_NAME"] = make_log_stream_name(version, uuid.uuid4().hex)
+
+
+def set_up_environment(configuration):
+    name = str(configuration.get("functionName") or "function")
+    region = str(configuration.get("region") or "us-east-1")
+    os.environ.update(
+        {
+            "_HANDLER": configuration["handler"],
+            "AWS_DEFAULT_REGION": region,
+            "AWS_EXECUTION_ENV": f"AWS_Lambda_python{sys.version_info.major}.{sys.version_info.minor}",
+            "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(configuration.get("memorySize") or ""),
+            "AWS_LAMBDA_FUNCTION_NAME": name,
+            "AWS_LAMBDA_FUNCTION_VERSION": str(configuration.get("functionVersion") or "$LATEST"),
+            "AWS_LAMBDA_LOG_GROUP_NAME": "/aws/lambda/" + name,
+            "AWS_REGION": region,
+            "LAMBDA_RUNTIME_DIR": RUNTIME_FOLDER,
+            "LAMBDA_TASK_ROOT": LAMBDA_TASK_ROOT,
+            "TZ": ":UTC",
+        }
+    )
+    renew_log_stream_name()
+    # The function's own go last, so that it may have another time zone.
+    environment = configuration.get("environment")
+    try:
+        os.environ.update(environment if isinstance(environment, dict) else {})
+    except (TypeError, ValueError) as error:
+        raise LoadError(make_report("Runtime.InitError", f"an environment variable cannot be set: {error}"))
+    if os.environ["TZ"] != ":UTC":
+        time.tzset()
+
+
+def load_deployed(configuration):
+    """What answers the events of a deployed function. Raises LoadError."""
+    set_up_environment(configuration)
+    sys.path[0] = LAMBDA_TASK_ROOT
+    sys.path[-1] = os.path.join(LAMBDA_TASK_ROOT, "package")
+    sys.path[1:1] = filter(None, os.environ.get("PYTHONPATH", "").split(":"))
+    os.chdir(LAMBDA_TASK_ROOT)
+    log = LogHandler()
+    logging.getLogger().addHandler(log)
+    return functools.partial(answer_deployed, configured_handler(configuration["handler"]), log)
+
+
+def load_folder():
+    """The same of a folder that was not deployed."""
+    if os.path.isdir(TASK_ROOT):
+        os.chdir(TASK_ROOT)
+    return functools.partial(answer, find_handler())
+
+
+def load(command, hooks):
     """The function that answers events, after the agent's `command`. Raises LoadError."""
     word, _, argument = command.partition(" ")
     if word == "fail":
         raise LoadError(make_report("Runtime.InitError", argument))
     if word != "load":
         raise SystemExit(f"the agent said '{command[:80]}'")
-    reseed(argument)
+    seed, _, snapshot = argument.partition(" ")
+    os.environ["AWS_LAMBDA_INITIALIZATION_TYPE"] = "snap-start" if snapshot else "on-demand"
+    reseed(seed)
     importlib.invalidate_caches()
-    if os.path.isdir(TASK_ROOT):
-        os.chdir(TASK_ROOT)
-    handler = find_handler()
-    return functools.partial(answer, handler)
+    configuration = read_configuration()
+    respond = load_folder() if configuration is None else load_deployed(configuration)
+    if snapshot:
+        run_hooks(hooks.run_before_snapshot)
+        # What the function has loaded is in the snapshot: the collector need not look at it again.
+        gc.collect()
+        gc.freeze()
+    return respond
+
+
+def run_hooks(run):
+    """Raises LoadError."""
+    try:
+        run()
+    except BaseException as error:
+        raise LoadError(report_exception(error))
+
+
+def resume(command, hooks):
+    """Behind the function snapshot. Raises LoadError."""
+    word, _, seed = command.partition(" ")
+    if word != "resume":
+        raise SystemExit(f"the agent said '{command[:80]}'")
+    reseed(seed)
+    if is_deployed():
+        renew_log_stream_name()
+    run_hooks(hooks.run_after_restore)
+
+
+def report_failure(channel, error):
+    """Tells the host that the function is of no use; the answer to every event from then on."""
+    failure = encode_report(error.report)
+    if is_deployed():
+        log_report(error.report)
+    flush_output()
+    channel.write_frame("init-error", failure)
+    return lambda payload, context_values: ("error", failure)
 
 
 def main():
     channel = Channel(CHANNEL_FD, CHANNEL_FD)
+    hooks = Hooks()
     warm_up()
     set_up_modules()
     write_line(CONTROL_OUT_FD, "ready")
     command = read_line(CONTROL_IN_FD)
     try:
-        respond = load(command)
+        respond = load(command, hooks)
     except LoadError as error:
-        failure = encode_report(error.report)
-        flush_output()
-        channel.write_frame("init-error", failure)
+        respond = report_failure(channel, error)
         write_line(CONTROL_OUT_FD, "failed")
-        respond = lambda payload, context_values: ("error", failure)
     else:
         flush_output()
         write_line(CONTROL_OUT_FD, "loaded")
+        if command.endswith(" checkpoint"):
+            try:
+                resume(read_line(CONTROL_IN_FD), hooks)
+            except LoadError as error:
+                respond = report_failure(channel, error)
     try:
         serve(channel, respond)
     except (ChannelError, ValueError) as error:

@@ -2,6 +2,8 @@
 #
 # All files of the image have one time stamp, and Python's compiled modules name the time of their source: each would
 # count as stale and be compiled anew at every start. So they are marked as what is never compared (PEP 552).
+#
+# Leaves /usr/lib/snapfaas/code-format, which says what bytecode this Python loads (compile_appfs.py).
 set -eu
 /usr/bin/python3 - <<'END'
 import glob, importlib.util, py_compile, os, sys
@@ -23,5 +25,7 @@ for compiled in glob.glob("/usr/lib/python3*/**/__pycache__/*.pyc", recursive=Tr
     marked += 1
 if marked < 100:
     sys.exit(f"only {marked} compiled modules of Python were found")
+with open(folder + "code-format", "w") as file:
+    file.write(importlib.util.MAGIC_NUMBER.hex())
 END
 rm -rf /usr/lib/snapfaas/__pycache__
