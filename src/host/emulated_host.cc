@@ -1,10 +1,7 @@
 #include "host/emulated_host.h"
 
-#include <arpa/inet.h>
 #include <fcntl.h>
-#include <netinet/in.h>
 #include <sys/file.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -18,10 +15,12 @@
 
 #include "base/clock.h"
 #include "host/exec_client.h"
+#include "host/free_port.h"
 #include "host/host_record.h"
 #include "host/machine_setup.h"
 #include "host/process.h"
 #include "host/qemu_command.h"
+#include "host/qemu_monitor.h"
 
 namespace snapfaas::host {
 namespace {
@@ -38,6 +37,7 @@ class RunFolder {
  public:
   explicit RunFolder(fs::path path) : path_(std::move(path)) {}
 
+  const fs::path& path() const { return path_; }
   fs::path record() const { return path_ / "host.json"; }
   fs::path token() const { return path_ / "token"; }
   fs::path console_log() const { return path_ / "console.log"; }
@@ -97,20 +97,6 @@ Result<UniqueFd> LockStateFolder(const fs::path& folder) {
   return fd;
 }
 
-// A port that was free just now; QEMU says so in its log if somebody was faster.
-Result<uint16_t> FindFreePort() {
-  const UniqueFd socket(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  socklen_t size = sizeof(address);
-  if (!socket.valid() || ::bind(socket.get(), reinterpret_cast<sockaddr*>(&address), size) != 0 ||
-      ::getsockname(socket.get(), reinterpret_cast<sockaddr*>(&address), &size) != 0) {
-    return FailErrno(errno, "finding a free port on 127.0.0.1");
-  }
-  return ntohs(address.sin_port);
-}
-
 HostStatus StatusOf(const HostRecord& record, HostStatus::State state) {
   HostStatus status;
   status.state = state;
@@ -135,7 +121,7 @@ Result<HostRecord> Launch(const RunFolder& run, const HostImages& images) {
   record.started_unix = RealtimeNanos() / 1'000'000'000;
   auto process = StartDaemon(
       QemuCommand({images.kernel, images.initramfs, run.token(), run.console_log(), record.memory_mib, record.port}),
-      run.qemu_log());
+      run.qemu_log(), run.path());
   if (!process) {
     if (process.error().code != ErrorCode::kNotFound) return Forward(process.error());
     return Fail(ErrorCode::kNotFound, "{} is not installed: apt-get install qemu-system-x86", kQemuProgram);
@@ -266,6 +252,22 @@ Result<int> EmulatedHost::Exec(const ExecRequest& request) const {
     return Fail(ErrorCode::kUnavailable, "the emulated host ended while {} ran{}", request.argv[0], run.LastWords());
   }
   return exit_code;
+}
+
+Status EmulatedHost::ForwardPort(const std::string& address, uint16_t port, uint16_t inside) const {
+  auto said =
+      RunMonitorCommand(run_dir(), fmt::format("hostfwd_add {} tcp:{}:{}-:{}", kNetworkName, address, port, inside));
+  if (!said) return Forward(said.error());
+  // It says nothing when all is well.
+  if (said->empty()) return {};
+  return Fail(ErrorCode::kAlreadyExists, "{} port {} cannot be listened on, somebody else may: {}", address, port,
+              *said);
+}
+
+Status EmulatedHost::StopForwarding(const std::string& address, uint16_t port) const {
+  auto said = RunMonitorCommand(run_dir(), fmt::format("hostfwd_remove {} tcp:{}:{}", kNetworkName, address, port));
+  if (!said) return Forward(said.error());
+  return {};
 }
 
 Result<ExecRequest> MakeExecRequest(std::vector<std::string> argv, const SharedPaths& shared) {

@@ -69,6 +69,12 @@ class EmulatedHost {
   // killed. REQUIRES: no other thread of this process handles these signals.
   Result<int> Exec(const ExecRequest& request) const;
 
+  // From now on, until StopForwarding or Stop, what connects to this address and port of this machine reaches the port
+  // inside. `address` is a numeric IPv4 address. kAlreadyExists: somebody listens there.
+  Status ForwardPort(const std::string& address, uint16_t port, uint16_t inside) const;
+  // Does nothing where it is not forwarded. Connections that there are stay.
+  Status StopForwarding(const std::string& address, uint16_t port) const;
+
   std::filesystem::path console_log() const { return run_dir() / "console.log"; }
 
  private:

@@ -42,7 +42,7 @@ ProcessState ReadState(pid_t pid) {
 }
 
 // Only calls that are safe between fork and exec.
-[[noreturn]] void BecomeDaemon(char* const* argv, int log, int failure_pipe) {
+[[noreturn]] void BecomeDaemon(char* const* argv, const char* folder, int log, int failure_pipe) {
   ::setsid();
   sigset_t none;
   sigemptyset(&none);
@@ -53,7 +53,7 @@ ProcessState ReadState(pid_t pid) {
   ::dup2(log, STDERR_FILENO);
   // The pipe to the parent closes by itself at exec; nothing else may leak, a lock least of all.
   ::close_range(STDERR_FILENO + 1, ~0U, CLOSE_RANGE_CLOEXEC);
-  if (::chdir("/") == 0) ::execvp(argv[0], argv);
+  if (::chdir(folder) == 0) ::execvp(argv[0], argv);
   const int cause = errno;
   [[maybe_unused]] const ssize_t n = ::write(failure_pipe, &cause, sizeof(cause));
   ::_exit(127);
@@ -61,12 +61,15 @@ ProcessState ReadState(pid_t pid) {
 
 }  // namespace
 
+ProcessId ThisProcess() { return {::getpid(), ReadState(::getpid()).start_ticks}; }
+
 bool IsAlive(const ProcessId& process) {
   const auto now = ReadState(process.pid);
   return now.state != 'X' && now.state != 'Z' && now.start_ticks == process.start_ticks;
 }
 
-Result<ProcessId> StartDaemon(std::vector<std::string> argv, const std::filesystem::path& log) {
+Result<ProcessId> StartDaemon(std::vector<std::string> argv, const std::filesystem::path& log,
+                              const std::filesystem::path& folder) {
   const UniqueFd log_file(::open(log.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600));
   if (!log_file.valid()) return FailErrno(errno, "opening {}", log.string());
   std::array<int, 2> ends{};
@@ -79,7 +82,7 @@ Result<ProcessId> StartDaemon(std::vector<std::string> argv, const std::filesyst
 
   const pid_t pid = ::fork();
   if (pid < 0) return FailErrno(errno, "starting a process for {}", argv[0]);
-  if (pid == 0) BecomeDaemon(pointers.data(), log_file.get(), failure_write.get());
+  if (pid == 0) BecomeDaemon(pointers.data(), folder.c_str(), log_file.get(), failure_write.get());
   failure_write.Reset();
   int cause = 0;
   if (::read(failure_read.get(), &cause, sizeof(cause)) == static_cast<ssize_t>(sizeof(cause))) {

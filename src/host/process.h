@@ -21,12 +21,15 @@ struct ProcessId {
   bool operator==(const ProcessId&) const = default;
 };
 
+ProcessId ThisProcess();
+
 // A process that has ended but was not waited for counts as gone.
 bool IsAlive(const ProcessId& process);
 
-// Starts a daemon: a session of its own, folder "/", standard input from /dev/null, both outputs to `log`, no other
-// descriptors. kNotFound when there is no such program.
-Result<ProcessId> StartDaemon(std::vector<std::string> argv, const std::filesystem::path& log);
+// Starts a daemon: a session of its own, standard input from /dev/null, both outputs to `log`, no other descriptors.
+// kNotFound when there is no such program, or no such folder.
+Result<ProcessId> StartDaemon(std::vector<std::string> argv, const std::filesystem::path& log,
+                              const std::filesystem::path& folder = "/");
 
 enum class WaitOutcome { kGone, kStillThere };
 WaitOutcome WaitUntilGone(const ProcessId& process, std::chrono::milliseconds patience);

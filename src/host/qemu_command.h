@@ -9,6 +9,9 @@
 namespace snapfaas::host {
 
 inline constexpr const char* kQemuProgram = "qemu-system-x86_64";
+// The socket of its monitor (qemu_monitor.h), in the folder that it is started in.
+inline constexpr const char* kMonitorSocket = "monitor.sock";
+inline constexpr const char* kNetworkName = "net";
 
 struct QemuOptions {
   std::filesystem::path kernel;

@@ -33,6 +33,10 @@ TEST(QemuCommand, ForwardsOnlyALoopbackPort) {
   EXPECT_EQ(ValueAfter(QemuCommand(SomeOptions()), "-netdev"), "user,id=net,hostfwd=tcp:127.0.0.1:40123-:1024");
 }
 
+TEST(QemuCommand, HasAMonitorInItsFolder) {
+  EXPECT_THAT(QemuCommand(SomeOptions()), Contains("socket,id=monitor,path=monitor.sock,server=on,wait=off"));
+}
+
 TEST(QemuCommand, HasOneCpuInOneThread) {
   const auto command = QemuCommand(SomeOptions());
   EXPECT_EQ(ValueAfter(command, "-accel"), "tcg,thread=single");
