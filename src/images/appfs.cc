@@ -12,6 +12,53 @@ namespace snapfaas::images {
 
 namespace fs = std::filesystem;
 
+namespace {
+
+// What an interpreter of the build machine has left there is not the function's, and differs from run to run.
+constexpr char kLeftover[] = "__pycache__";
+
+// True: there is compiled code in `output`.
+bool Compile(std::vector<std::string> command, const fs::path& app_dir, const fs::path& output) {
+  std::error_code error;
+  if (command.empty() || !fs::create_directory(output, error)) return false;
+  command.insert(command.end(), {app_dir.string(), output.string()});
+  return RunProgram(command) && !fs::is_empty(output, error) && !error;
+}
+
+Status CopyEntry(const fs::directory_entry& from, const fs::path& to) {
+  std::error_code error;
+  if (from.is_symlink(error)) {
+    fs::copy_symlink(from.path(), to, error);
+  } else if (from.is_directory(error)) {
+    // It may be there already, with compiled code in it. We must be able to write to it, and to remove it again.
+    fs::create_directory(to, error);
+    if (!error) fs::permissions(to, from.status(error).permissions() | fs::perms::owner_all, error);
+  } else if (from.is_regular_file(error)) {
+    fs::copy_file(from.path(), to, error);
+  }
+  if (error) return FailErrno(error.value(), "cannot copy {}", from.path().string());
+  return {};
+}
+
+// Puts the function's own files beside the compiled code, which is at paths that they do not have.
+Status CopyFunction(const fs::path& app_dir, const fs::path& stage) {
+  if (auto copied = CopyEntry(fs::directory_entry(app_dir / "."), stage); !copied) return copied;
+  std::error_code error;
+  fs::recursive_directory_iterator entry(app_dir, error);
+  while (!error && entry != fs::recursive_directory_iterator()) {
+    if (entry->path().filename() == kLeftover) {
+      entry.disable_recursion_pending();
+    } else if (auto copied = CopyEntry(*entry, stage / entry->path().lexically_relative(app_dir)); !copied) {
+      return copied;
+    }
+    entry.increment(error);
+  }
+  if (error) return FailErrno(error.value(), "cannot read the folder {}", app_dir.string());
+  return {};
+}
+
+}  // namespace
+
 Status CheckAppFolder(const fs::path& app_dir, const RuntimeRecipe& recipe) {
   std::error_code error;
   const fs::file_status status = fs::status(app_dir, error);
@@ -26,18 +73,25 @@ Status CheckAppFolder(const fs::path& app_dir, const RuntimeRecipe& recipe) {
               app_dir.string(), recipe.name, fmt::join(recipe.handler_files, ", "));
 }
 
-Status BuildAppfs(const fs::path& app_dir, const RuntimeRecipe& recipe, const fs::path& image) {
-  if (auto checked = CheckAppFolder(app_dir, recipe); !checked) return checked;
+Status BuildAppfs(const fs::path& app_dir, const RuntimeRecipe& recipe, const std::vector<std::string>& compile_command,
+                  const fs::path& image, HandlerCheck check) {
+  if (check == HandlerCheck::kRequired) {
+    if (auto checked = CheckAppFolder(app_dir, recipe); !checked) return checked;
+  }
   const fs::path parent = image.has_parent_path() ? image.parent_path() : fs::path(".");
   auto folder = TemporaryFolder::Create(parent);
   if (!folder) return Forward(folder.error());
   const fs::path made = folder->path() / "appfs.erofs";
+  const fs::path stage = folder->path() / "stage";
   std::vector<std::string> command = {"mkfs.erofs"};
   for (std::string& option : MkfsErofsOptions()) command.push_back(std::move(option));
-  // What an interpreter of the build machine has left there is not the function's, and differs from run to run.
-  command.push_back("--exclude-regex=(^|/)__pycache__(/|$)");
-  command.push_back(made.string());
-  command.push_back(app_dir.string());
+  if (Compile(compile_command, app_dir, stage)) {
+    if (auto copied = CopyFunction(app_dir, stage); !copied) return copied;
+    command.insert(command.end(), {made.string(), stage.string()});
+  } else {
+    command.push_back(fmt::format("--exclude-regex=(^|/){}(/|$)", kLeftover));
+    command.insert(command.end(), {made.string(), app_dir.string()});
+  }
   auto ran = RunProgram(command);
   if (!ran) return Forward(ran.error(), fmt::format("cannot make an image of {}", app_dir.string()));
   std::error_code error;

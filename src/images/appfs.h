@@ -1,7 +1,9 @@
-// Appfs: the read-only file system of one function, made from a folder; mounted at /srv in the guest.
+// Appfs: the read-only file system of one function, made from a folder; mounted at /var/task (also /srv) in the guest.
 #pragma once
 
 #include <filesystem>
+#include <string>
+#include <vector>
 
 #include "base/result.h"
 #include "images/runtimefs.h"
@@ -11,9 +13,16 @@ namespace snapfaas::images {
 // kNotFound: no such folder; kInvalidArgument: not a folder, or none of the recipe's handler files is in it.
 Status CheckAppFolder(const std::filesystem::path& app_dir, const RuntimeRecipe& recipe);
 
+enum class HandlerCheck {
+  kRequired,  // as CheckAppFolder
+  kNone,      // the function names its handler itself
+};
+
 // Makes the erofs image `image` from `app_dir`, in place of any older one, by temporary and rename. The same folder
-// gives the same bytes. Errors as CheckAppFolder.
+// gives the same bytes. `compile_command` is that of RuntimeImages: what it makes of the sources is in the image too;
+// where it fails, the image is as without it, and the function only slower to load. Errors as CheckAppFolder.
 Status BuildAppfs(const std::filesystem::path& app_dir, const RuntimeRecipe& recipe,
-                  const std::filesystem::path& image);
+                  const std::vector<std::string>& compile_command, const std::filesystem::path& image,
+                  HandlerCheck check = HandlerCheck::kRequired);
 
 }  // namespace snapfaas::images

@@ -57,7 +57,7 @@ Status CheckErofsImage(const std::filesystem::path& image) {
 }
 
 std::vector<std::string> MkfsErofsOptions() {
-  return {"-x-1", "-T0", "-U", "00000000-0000-0000-0000-000000000000", "--all-root"};
+  return {"-x-1", "-Enoinline_data", "-T0", "-U", "00000000-0000-0000-0000-000000000000", "--all-root"};
 }
 
 }  // namespace snapfaas::images

@@ -14,7 +14,7 @@ namespace snapfaas::images {
 Status CheckErofsImage(const std::filesystem::path& image);
 
 // The options of mkfs.erofs that all our images have: nothing in them depends on when, where and by whom they are made.
-// Uncompressed: the page cache of the host holds them, and a guest's page fault must not wait for a decompressor.
+// Uncompressed and without tails beside inodes: a guest maps a runtimefs's pages where they are (DAX).
 std::vector<std::string> MkfsErofsOptions();
 
 }  // namespace snapfaas::images

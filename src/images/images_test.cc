@@ -1,4 +1,5 @@
 // Recipes, images and the runtimes on disk, on a folder of their own. What needs mkfs.erofs is skipped without it.
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
@@ -47,7 +48,7 @@ class ImagesTest : public ::testing::Test {
   }
 
   fs::path Put(const fs::path& name, std::string_view content) {
-    const fs::path path = folder_->path() / name;
+    fs::path path = folder_->path() / name;
     EXPECT_TRUE(MakeFolders(path.parent_path()));
     EXPECT_TRUE(WriteWholeFile(path, content));
     return path;
@@ -62,14 +63,15 @@ class ImagesTest : public ::testing::Test {
     Put("kernels/6.1-cloud-amd64_6.1-1/vmlinux", "kernel");
     Put(runtime / kRootfsFile, ErofsBytes(2, 8192));
     Put(runtime / kInitramfsFile, "070701");
-    const RuntimeRecipe recipe{name, {"python3"}, {"/usr/bin/python3"}, {"app.py"}};
+    Put(runtime / "compile", "");
+    const RuntimeRecipe recipe{name, {"python3"}, {"/usr/bin/python3"}, {"app.py"}, CompileStep{{"sh"}, "compile"}};
     const KernelFiles kernel{.release = "6.1-cloud-amd64",
                              .package_version = "6.1-1",
                              .dir = path() / "kernels/6.1-cloud-amd64_6.1-1",
                              .vmlinuz = {},
                              .vmlinux = {},
                              .modules_dir = {}};
-    ASSERT_TRUE(WriteManifest(path() / runtime, recipe, kernel, "abc", 1'700'000'000));
+    ASSERT_TRUE(WriteManifest(path() / runtime, recipe, kernel, "abc", "format-7", 1'700'000'000));
   }
 
   void ExpectOpenFails(ErrorCode code, const char* text) {
@@ -121,6 +123,21 @@ TEST_F(ImagesTest, RecipeIsRead) {
   EXPECT_EQ(recipe->packages, std::vector<std::string>{"p"});
   EXPECT_EQ(recipe->command, (std::vector<std::string>{"/c", "a"}));
   EXPECT_EQ(recipe->handler_files, std::vector<std::string>{"h"});
+  EXPECT_FALSE(recipe->compile);
+}
+
+TEST_F(ImagesTest, RecipeWithACompileStepIsReadAndWritten) {
+  Put("bootstrap/lang/manifest.json", R"({"name":"lang","packages":[],"command":["c"],"handler_files":["h"],
+                                          "compile":{"interpreter":["i","-x"],"script":"s"}})");
+  const auto recipe = LoadRecipe(path(), "lang");
+  ASSERT_TRUE(recipe) << recipe.error().Message();
+  const auto again = RecipeFromJson(RecipeToJson(*recipe), "it");
+  ASSERT_TRUE(again) << again.error().Message();
+  for (const RuntimeRecipe& read : {*recipe, *again}) {
+    ASSERT_TRUE(read.compile);
+    EXPECT_EQ(read.compile->interpreter, (std::vector<std::string>{"i", "-x"}));
+    EXPECT_EQ(read.compile->script, "s");
+  }
 }
 
 TEST_F(ImagesTest, UnknownRecipeListsTheKnownOnes) {
@@ -142,7 +159,14 @@ TEST_F(ImagesTest, BadRecipesAreCorrupt) {
                            R"({"name":"lang","packages":[1],"command":["c"],"handler_files":[]})",
                            R"({"name":"lang","packages":[],"command":[],"handler_files":[]})",
                            R"({"name":"lang","packages":[],"command":["c"]})",
-                           R"({"name":"else","packages":[],"command":["c"],"handler_files":[]})"}) {
+                           R"({"name":"else","packages":[],"command":["c"],"handler_files":[]})",
+                           R"({"name":"lang","packages":[],"command":["c"],"handler_files":[],"compile":1})",
+                           R"({"name":"lang","packages":[],"command":["c"],"handler_files":[],
+                               "compile":{"interpreter":["i"]}})",
+                           R"({"name":"lang","packages":[],"command":["c"],"handler_files":[],
+                               "compile":{"interpreter":[],"script":"s"}})",
+                           R"({"name":"lang","packages":[],"command":["c"],"handler_files":[],
+                               "compile":{"interpreter":["i"],"script":"../s"}})"}) {
     Put("bootstrap/lang/manifest.json", text);
     const auto recipe = LoadRecipe(path(), "lang");
     ASSERT_FALSE(recipe) << text;
@@ -159,6 +183,14 @@ TEST_F(ImagesTest, RuntimeOpens) {
   EXPECT_EQ(images->inputs_hash, "abc");
   EXPECT_EQ(images->kernel, path() / "kernels/6.1-cloud-amd64_6.1-1/vmlinuz");
   EXPECT_EQ(images->recipe.handler_files, std::vector<std::string>{"app.py"});
+  const std::string script = path() / "runtimes/python3/compile";
+  EXPECT_EQ(images->compile_command, (std::vector<std::string>{"sh", script, "format-7"}));
+}
+
+TEST_F(ImagesTest, RuntimeWithoutItsCompileScriptIsNotFound) {
+  PutRuntime("python3");
+  fs::remove(path() / "runtimes/python3/compile");
+  ExpectOpenFails(ErrorCode::kNotFound, "compile");
 }
 
 TEST_F(ImagesTest, RuntimeThatIsNotBuiltSaysHowToBuildIt) {
@@ -283,17 +315,89 @@ TEST_F(ImagesTest, AppFolderWithoutHandlerSaysWhatIsLookedFor) {
 TEST_F(ImagesTest, AppImageIsAnErofsImageAndReproducible) {
   if (!HasMkfs()) GTEST_SKIP() << "mkfs.erofs is not installed";
   Put("app/app.py", "def handle(event): return 1\n");
-  ASSERT_TRUE(BuildAppfs(path() / "app", PythonRecipe(), path() / "one.erofs"));
+  ASSERT_TRUE(BuildAppfs(path() / "app", PythonRecipe(), {}, path() / "one.erofs"));
   Put("app/__pycache__/app.cpython-311.pyc", "left by an interpreter");
-  ASSERT_TRUE(BuildAppfs(path() / "app", PythonRecipe(), path() / "two.erofs"));
+  ASSERT_TRUE(BuildAppfs(path() / "app", PythonRecipe(), {}, path() / "two.erofs"));
   EXPECT_TRUE(CheckErofsImage(path() / "one.erofs"));
   EXPECT_EQ(ReadWholeFile(path() / "one.erofs").value(), ReadWholeFile(path() / "two.erofs").value());
   EXPECT_EQ(std::distance(fs::directory_iterator(path()), fs::directory_iterator()), 3);
 }
 
+class CompiledAppTest : public ImagesTest {
+ protected:
+  void SetUp() override {
+    ImagesTest::SetUp();
+    if (!HasMkfs()) GTEST_SKIP() << "mkfs.erofs is not installed";
+    Put("app/app.py", "def handle(event): return 1\n");
+    Put("app/lib/part.py", "x = 1\n");
+    Put("app/lib/__pycache__/part.pyc", "left by an interpreter");
+    fs::permissions(path() / "app/app.py", static_cast<fs::perms>(0640));
+    fs::permissions(path() / "app/lib", static_cast<fs::perms>(0710));
+    fs::create_symlink("lib/part.py", path() / "app/link.py");
+    fs::create_symlink("nowhere", path() / "app/dangling");
+  }
+
+  // A compile step in shell: $1 is the code format, $2 the function, $3 the output.
+  std::vector<std::string> Step(std::string_view script) {
+    return {"/bin/sh", "-ec", std::string(script), "step", "format-7"};
+  }
+
+  // The image's files, unpacked.
+  fs::path Build(const std::vector<std::string>& command) {
+    const fs::path image = path() / "image.erofs";
+    const auto built = BuildAppfs(path() / "app", PythonRecipe(), command, image);
+    EXPECT_TRUE(built) << built.error().Message();
+    fs::path files = path() / fmt::format("files-{}", ++builds_);
+    const auto unpacked = RunProgram({"fsck.erofs", "--extract=" + files.string(), image.string()});
+    EXPECT_TRUE(unpacked) << unpacked.error().Message();
+    return files;
+  }
+
+  int builds_ = 0;
+};
+
+TEST_F(CompiledAppTest, HasTheFunctionAndWhatTheStepMadeOfIt) {
+  const fs::path files = Build(Step(R"(
+      mkdir -p "$3/lib/__pycache__"
+      umask 077
+      mkdir "$3/new"
+      cat "$2/lib/part.py" > "$3/lib/__pycache__/part.pyc"
+      echo "$1" > "$3/new/format")"));
+  EXPECT_EQ(ReadWholeFile(files / "lib/__pycache__/part.pyc").value(), "x = 1\n");
+  EXPECT_EQ(ReadWholeFile(files / "new/format").value(), "format-7\n");
+  EXPECT_EQ(ReadWholeFile(files / "app.py").value(), "def handle(event): return 1\n");
+  EXPECT_EQ(fs::status(files / "app.py").permissions(), static_cast<fs::perms>(0640));
+  EXPECT_EQ(fs::status(files / "lib").permissions(), static_cast<fs::perms>(0710));
+  EXPECT_EQ(fs::read_symlink(files / "link.py"), "lib/part.py");
+  EXPECT_EQ(fs::read_symlink(files / "dangling"), "nowhere");
+  EXPECT_EQ(ReadWholeFile(path() / "app/lib/__pycache__/part.pyc").value(), "left by an interpreter");
+}
+
+TEST_F(CompiledAppTest, IsReproducible) {
+  const auto step = Step(R"(mkdir "$3/__pycache__"; echo code > "$3/__pycache__/app.pyc")");
+  ASSERT_TRUE(BuildAppfs(path() / "app", PythonRecipe(), step, path() / "one.erofs"));
+  Put("app/__pycache__/app.pyc", "left by an interpreter");
+  ASSERT_TRUE(BuildAppfs(path() / "app", PythonRecipe(), step, path() / "two.erofs"));
+  EXPECT_EQ(ReadWholeFile(path() / "one.erofs").value(), ReadWholeFile(path() / "two.erofs").value());
+  EXPECT_EQ(std::distance(fs::directory_iterator(path()), fs::directory_iterator()), 3);
+}
+
+TEST_F(CompiledAppTest, HasTheSourcesAloneWhereNothingCanBeCompiled) {
+  ASSERT_TRUE(BuildAppfs(path() / "app", PythonRecipe(), {}, path() / "plain.erofs"));
+  const std::vector<std::vector<std::string>> steps = {
+      Step(R"(exit 0)"),
+      Step(R"(mkdir "$3/half"; echo half > "$3/half/file"; exit 1)"),
+      {"/no/such/interpreter", "script", "format-7"},
+  };
+  for (const auto& step : steps) {
+    ASSERT_TRUE(BuildAppfs(path() / "app", PythonRecipe(), step, path() / "image.erofs"));
+    EXPECT_EQ(ReadWholeFile(path() / "image.erofs").value(), ReadWholeFile(path() / "plain.erofs").value());
+  }
+}
+
 TEST_F(ImagesTest, FailedAppImageLeavesNothingBehind) {
   Put("app/other.py", "");
-  EXPECT_FALSE(BuildAppfs(path() / "app", PythonRecipe(), path() / "image.erofs"));
+  EXPECT_FALSE(BuildAppfs(path() / "app", PythonRecipe(), {}, path() / "image.erofs"));
   EXPECT_FALSE(fs::exists(path() / "image.erofs"));
   EXPECT_EQ(std::distance(fs::directory_iterator(path()), fs::directory_iterator()), 1);
 }

@@ -21,6 +21,19 @@ Result<std::vector<std::string>> StringsFromJson(const json& object, const char*
   return found->get<std::vector<std::string>>();
 }
 
+Result<CompileStep> CompileStepFromJson(const json& object, std::string_view what) {
+  CompileStep step;
+  auto interpreter = StringsFromJson(object, "interpreter", what);
+  if (!interpreter) return Forward(interpreter.error());
+  step.interpreter = *std::move(interpreter);
+  const auto script = object.find("script");
+  if (script != object.end() && script->is_string()) step.script = script->get<std::string>();
+  if (step.interpreter.empty() || step.script.empty() || step.script.find('/') != std::string::npos) {
+    return Fail(ErrorCode::kCorrupt, "{}: \"compile\" must have an \"interpreter\" and a \"script\" beside it", what);
+  }
+  return step;
+}
+
 std::string KnownNames(const fs::path& folder) {
   std::vector<std::string> names;
   std::error_code error;
@@ -58,14 +71,23 @@ Result<RuntimeRecipe> RecipeFromJson(const json& object, std::string_view what) 
     *list = *std::move(strings);
   }
   if (recipe.command.empty()) return Fail(ErrorCode::kCorrupt, "{}: \"command\" is empty", what);
+  if (const auto compile = object.find("compile"); compile != object.end()) {
+    auto step = CompileStepFromJson(*compile, what);
+    if (!step) return Forward(step.error());
+    recipe.compile = *std::move(step);
+  }
   return recipe;
 }
 
 json RecipeToJson(const RuntimeRecipe& recipe) {
-  return {{"name", recipe.name},
-          {"packages", recipe.packages},
-          {"command", recipe.command},
-          {"handler_files", recipe.handler_files}};
+  json object = {{"name", recipe.name},
+                 {"packages", recipe.packages},
+                 {"command", recipe.command},
+                 {"handler_files", recipe.handler_files}};
+  if (recipe.compile) {
+    object["compile"] = {{"interpreter", recipe.compile->interpreter}, {"script", recipe.compile->script}};
+  }
+  return object;
 }
 
 Result<RuntimeRecipe> LoadRecipe(const fs::path& share_dir, const std::string& name) {

@@ -23,11 +23,12 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr char kSuite[] = "bookworm";
+constexpr char kCodeFormatFile[] = "code-format";
 
 // What the initramfs loads before the root file system is there.
 const std::vector<std::string>& Modules() {
-  static const std::vector<std::string> modules = {"virtio_mmio", "virtio_blk", "erofs", "virtio_console",
-                                                   "virtio-rng"};
+  static const std::vector<std::string> modules = {"virtio_mmio", "virtio_pmem",    "nd_pmem",   "virtio_blk",
+                                                   "erofs",       "virtio_console", "virtio-rng"};
   return modules;
 }
 
@@ -120,7 +121,8 @@ Status StageFiles(const fs::path& share_dir, const RuntimeRecipe& recipe, const 
     std::error_code error;
     for (const auto& entry : fs::recursive_directory_iterator(source, error)) {
       const fs::path name = entry.path().lexically_relative(source);
-      if (!entry.is_regular_file(error) || name == "manifest.json") continue;
+      const bool on_host = name == "manifest.json" || (recipe.compile && name == recipe.compile->script);
+      if (!entry.is_regular_file(error) || on_host) continue;
       if (auto put = InstallFile(entry.path(), target / name, kText); !put) return put;
     }
     if (error) return FailErrno(error.value(), "cannot read the folder {}", source.string());
@@ -165,6 +167,7 @@ void ReportPhase(const Progress& progress, const std::string& name, std::string_
   }
 }
 
+// Leaves the image in `folder` and, if the recipe has a compile step, the file kCodeFormatFile.
 Status BuildRootfs(const fs::path& share_dir, const RuntimeRecipe& recipe, const fs::path& folder,
                    const Progress& progress) {
   const fs::path stage = folder / "stage";
@@ -180,13 +183,19 @@ Status BuildRootfs(const fs::path& share_dir, const RuntimeRecipe& recipe, const
       .environment = {{"SOURCE_DATE_EPOCH", "1"}, {"LC_ALL", "C.UTF-8"}},
       .on_line = [&](std::string_view line) { ReportPhase(progress, recipe.name, line); },
   };
-  auto ran = RunProgram({"mmdebstrap", ::geteuid() == 0 ? "--mode=root" : "--mode=unshare", "--variant=essential",
-                         fmt::format("--include={}", fmt::join(packages, ",")), "--format=null",
-                         "--customize-hook=sync-in " + ShellQuote(stage.string()) + " /",
-                         // The script's text, not its path: the user namespace may not be able to read our folders.
-                         "--customize-hook=" + *customize, "--customize-hook=" + MkfsHook(),
-                         "--customize-hook=download /rootfs.erofs " + ShellQuote(image.string()), kSuite, "/dev/null"},
-                        options);
+  std::vector<std::string> command = {
+      "mmdebstrap", ::geteuid() == 0 ? "--mode=root" : "--mode=unshare", "--variant=essential",
+      fmt::format("--include={}", fmt::join(packages, ",")), "--format=null",
+      "--customize-hook=sync-in " + ShellQuote(stage.string()) + " /",
+      // The script's text, not its path: the user namespace may not be able to read our folders.
+      "--customize-hook=" + *customize, "--customize-hook=" + MkfsHook(),
+      "--customize-hook=download /rootfs.erofs " + ShellQuote(image.string())};
+  if (recipe.compile) {
+    const fs::path code_format = folder / kCodeFormatFile;
+    command.push_back("--customize-hook=download /usr/lib/snapfaas/code-format " + ShellQuote(code_format.string()));
+  }
+  command.insert(command.end(), {kSuite, "/dev/null"});
+  auto ran = RunProgram(command, options);
   if (!ran) return Forward(ran.error(), fmt::format("cannot build the root file system of runtime {}", recipe.name));
   std::error_code error;
   fs::remove_all(stage, error);
@@ -195,13 +204,28 @@ Status BuildRootfs(const fs::path& share_dir, const RuntimeRecipe& recipe, const
 
 // ---- all of it ---------------------------------------------------------------------------------------------------
 
+// Keeps the compile step's script with the runtime. Returns the code format, which moves into the manifest.
+Result<std::string> KeepCompileStep(const fs::path& folder, const fs::path& share_dir, const RuntimeRecipe& recipe) {
+  if (!recipe.compile) return std::string();
+  const std::string& script = recipe.compile->script;
+  auto put = InstallFile(share_dir / "bootstrap" / recipe.name / script, folder / script, static_cast<fs::perms>(0644));
+  if (!put) return Forward(put.error());
+  auto code_format = ReadWholeFile(folder / kCodeFormatFile);
+  if (!code_format) return code_format;
+  std::error_code ignored;
+  fs::remove(folder / kCodeFormatFile, ignored);
+  return code_format;
+}
+
 Status BuildInto(const fs::path& folder, const fs::path& share_dir, const RuntimeRecipe& recipe,
                  const KernelFiles& kernel, const std::string& inputs_hash, const Progress& progress) {
   auto initramfs = BuildInitramfs(share_dir / "snapfaas-init", kernel.modules_dir, Modules());
   if (!initramfs) return Forward(initramfs.error(), "cannot build the initramfs");
   if (auto written = WriteWholeFile(folder / kInitramfsFile, *initramfs); !written) return written;
   if (auto built = BuildRootfs(share_dir, recipe, folder, progress); !built) return built;
-  return WriteManifest(folder, recipe, kernel, inputs_hash, std::time(nullptr));
+  auto code_format = KeepCompileStep(folder, share_dir, recipe);
+  if (!code_format) return Forward(code_format.error());
+  return WriteManifest(folder, recipe, kernel, inputs_hash, *code_format, std::time(nullptr));
 }
 
 }  // namespace

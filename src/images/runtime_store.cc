@@ -19,6 +19,7 @@ constexpr int kManifestVersion = 1;
 struct Manifest {
   RuntimeRecipe recipe;
   std::string kernel_folder;  // below <data>/kernels
+  std::string code_format;
   RuntimeInfo info;
 };
 
@@ -53,6 +54,7 @@ Result<Manifest> ReadManifest(const fs::path& folder) {
   const auto inputs_hash = Field<std::string>(*object, "inputs_hash");
   const auto rootfs_bytes = Field<uint64_t>(*object, "rootfs_bytes");
   const auto initramfs_bytes = Field<uint64_t>(*object, "initramfs_bytes");
+  const auto code_format = Field<std::string>(*object, "code_format");
   const auto built = Field<int64_t>(*object, "built_unix_seconds");
   if (!kernel_folder || kernel_folder->find('/') != std::string::npos || !kernel_release || !inputs_hash ||
       !rootfs_bytes || !initramfs_bytes || !built) {
@@ -60,6 +62,7 @@ Result<Manifest> ReadManifest(const fs::path& folder) {
   }
   return Manifest{.recipe = *recipe,
                   .kernel_folder = *kernel_folder,
+                  .code_format = code_format.value_or(""),
                   .info = {.name = recipe->name,
                            .kernel_release = *kernel_release,
                            .inputs_hash = *inputs_hash,
@@ -80,10 +83,22 @@ Error WithMend(Error error, const std::string& name) {
   return error;
 }
 
+// Empty when the runtime has no compile step.
+std::vector<std::string> CompileCommand(const Manifest& manifest, const fs::path& folder) {
+  if (!manifest.recipe.compile) return {};
+  std::vector<std::string> command = manifest.recipe.compile->interpreter;
+  command.push_back((folder / manifest.recipe.compile->script).string());
+  command.push_back(manifest.code_format);
+  return command;
+}
+
 Status CheckFiles(const RuntimeImages& images, const RuntimeInfo& info) {
   if (auto checked = CheckErofsImage(images.rootfs); !checked) return checked;
   if (auto checked = CheckSize(images.rootfs, info.rootfs_bytes); !checked) return checked;
   if (auto checked = CheckSize(images.initramfs, info.initramfs_bytes); !checked) return checked;
+  if (const auto& step = images.recipe.compile) {
+    if (auto size = FileSize(images.rootfs.parent_path() / step->script); !size) return Forward(size.error());
+  }
   for (const fs::path& kernel : {images.kernel, images.kernel_elf}) {
     if (auto size = FileSize(kernel); !size) return Forward(size.error(), "the guest kernel is gone");
   }
@@ -95,19 +110,20 @@ Status CheckFiles(const RuntimeImages& images, const RuntimeInfo& info) {
 fs::path RuntimesFolder(const fs::path& data_dir) { return data_dir / "runtimes"; }
 
 Status WriteManifest(const fs::path& folder, const RuntimeRecipe& recipe, const KernelFiles& kernel,
-                     const std::string& inputs_hash, int64_t built_unix_seconds) {
+                     const std::string& inputs_hash, const std::string& code_format, int64_t built_unix_seconds) {
   auto rootfs_bytes = FileSize(folder / kRootfsFile);
   if (!rootfs_bytes) return Forward(rootfs_bytes.error());
   auto initramfs_bytes = FileSize(folder / kInitramfsFile);
   if (!initramfs_bytes) return Forward(initramfs_bytes.error());
-  const json manifest = {{"version", kManifestVersion},
-                         {"recipe", RecipeToJson(recipe)},
-                         {"kernel_folder", kernel.dir.filename().string()},
-                         {"kernel_release", kernel.release},
-                         {"inputs_hash", inputs_hash},
-                         {"rootfs_bytes", *rootfs_bytes},
-                         {"initramfs_bytes", *initramfs_bytes},
-                         {"built_unix_seconds", built_unix_seconds}};
+  json manifest = {{"version", kManifestVersion},
+                   {"recipe", RecipeToJson(recipe)},
+                   {"kernel_folder", kernel.dir.filename().string()},
+                   {"kernel_release", kernel.release},
+                   {"inputs_hash", inputs_hash},
+                   {"rootfs_bytes", *rootfs_bytes},
+                   {"initramfs_bytes", *initramfs_bytes},
+                   {"built_unix_seconds", built_unix_seconds}};
+  if (recipe.compile) manifest["code_format"] = code_format;
   return WriteWholeFile(folder / kManifestFile, manifest.dump(2) + "\n");
 }
 
@@ -125,7 +141,8 @@ Result<RuntimeImages> OpenRuntime(const fs::path& data_dir, const std::string& n
                        .kernel = data_dir / "kernels" / manifest->kernel_folder / "vmlinuz",
                        .kernel_elf = data_dir / "kernels" / manifest->kernel_folder / "vmlinux",
                        .initramfs = folder / kInitramfsFile,
-                       .rootfs = folder / kRootfsFile};
+                       .rootfs = folder / kRootfsFile,
+                       .compile_command = CompileCommand(*manifest, folder)};
   if (auto checked = CheckFiles(images, manifest->info); !checked) return Forward(WithMend(checked.error(), name));
   return images;
 }

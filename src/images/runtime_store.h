@@ -17,8 +17,9 @@ inline constexpr char kManifestFile[] = "manifest.json";
 
 std::filesystem::path RuntimesFolder(const std::filesystem::path& data_dir);
 
-// Describes the two other files of `folder`, their sizes included.
+// Describes the other files of `folder`, their sizes included. `code_format` is of the recipe's compile step; empty:
+// the recipe has none.
 Status WriteManifest(const std::filesystem::path& folder, const RuntimeRecipe& recipe, const KernelFiles& kernel,
-                     const std::string& inputs_hash, int64_t built_unix_seconds);
+                     const std::string& inputs_hash, const std::string& code_format, int64_t built_unix_seconds);
 
 }  // namespace snapfaas::images

@@ -2,6 +2,7 @@
 //
 //   <data>/runtimes/<name>/rootfs.erofs
 //   <data>/runtimes/<name>/initramfs.cpio
+//   <data>/runtimes/<name>/<script>        of the recipe's compile step, if it has one
 //   <data>/runtimes/<name>/manifest.json   written last; names the kernel
 //
 // A folder under its final name is complete: it is published by rename. docs/guest_contract.md says what is inside.
@@ -9,6 +10,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -17,12 +19,23 @@
 
 namespace snapfaas::images {
 
+// How the sources of a function are compiled before a guest sees them, on the machine that makes the function's image:
+//   <interpreter>... <script> <code format> <folder of the function> <folder for the output>
+// The script puts what it makes into the output folder, at the paths that it shall have in the image. The code format
+// is what image.sh left in /usr/lib/snapfaas/code-format of the root file system; where the interpreter here makes code
+// of another one, or is missing, nothing is compiled and the guest does it.
+struct CompileStep {
+  std::vector<std::string> interpreter;
+  std::string script;  // a file beside the recipe; it is kept with the built runtime and not put into guests
+};
+
 // What makes one language runtime: share/snapfaas/bootstrap/<name>/manifest.json.
 struct RuntimeRecipe {
   std::string name;
   std::vector<std::string> packages;       // Debian packages beside the common ones
   std::vector<std::string> command;        // starts the bootstrap inside the guest
   std::vector<std::string> handler_files;  // a function must have one of these, relative to its folder
+  std::optional<CompileStep> compile = {};
 };
 
 // What OpenRuntime hands out. The files were there and well-formed when it looked.
@@ -34,6 +47,7 @@ struct RuntimeImages {
   std::filesystem::path kernel_elf;  // the same kernel as an ELF file, which no guest has to unpack
   std::filesystem::path initramfs;
   std::filesystem::path rootfs;
+  std::vector<std::string> compile_command = {};  // up to the code format, for BuildAppfs; empty: no compile step
 };
 
 struct RuntimeInfo {
