@@ -5,13 +5,14 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <string_view>
+#include "wire/guest_abi.h"
 
 namespace snapfaas::faas {
 namespace {
 
 constexpr size_t kMaxLine = 200;
 constexpr std::string_view kPanicText = "Kernel panic - not syncing: ";
+constexpr std::string_view kAgentPrefix = "snapfaas-agent: ";
 
 // A guest writes what it likes; what reaches a user's terminal is printable.
 std::string Printable(std::string_view line) {
@@ -72,12 +73,19 @@ std::string ConsoleLog::LastLine() const {
   return {};
 }
 
-std::string ConsoleLog::PanicLine() const {
+std::string ConsoleLog::LineAfter(std::string_view mark) const {
   const std::string text = Text();
-  const size_t found = text.find(kPanicText);
+  const size_t found = text.rfind(mark);
   if (found == std::string::npos) return {};
-  const auto rest = std::string_view(text).substr(found + kPanicText.size());
+  const auto rest = std::string_view(text).substr(found + mark.size());
   return Printable(rest.substr(0, rest.find_first_of("\r\n")));
+}
+
+std::string ConsoleLog::PanicLine() const { return LineAfter(kPanicText); }
+
+std::string ConsoleLog::RuntimeExitLine() const {
+  const std::string how = LineAfter(std::string(kAgentPrefix) + wire::kRuntimeExited);
+  return how.empty() ? std::string() : wire::kRuntimeExited + how;
 }
 
 }  // namespace snapfaas::faas

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 
 #include "base/result.h"
 #include "base/unique_fd.h"
@@ -24,9 +25,15 @@ class ConsoleLog {
   // What a panicking kernel said: "Attempted to kill init! exitcode=0x00000100"; empty when it did not panic.
   std::string PanicLine() const;
 
+  // What the agent said when the language bootstrap had ended: "Runtime exited with error: exit status 1"; empty when
+  // it said nothing. The guest may write what it likes: it is for a person, and about this guest alone.
+  std::string RuntimeExitLine() const;
+
  private:
   explicit ConsoleLog(UniqueFd file) : file_(std::move(file)) {}
   std::string Text() const;
+  // The rest of the line that `mark` stands in, without it; empty where there is none.
+  std::string LineAfter(std::string_view mark) const;
 
   UniqueFd file_;
 };

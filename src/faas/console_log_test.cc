@@ -53,6 +53,14 @@ TEST_F(ConsoleLogTest, PanicIsFoundAmongOtherLines) {
   EXPECT_EQ(log_->PanicLine(), "Attempted to kill init!");
 }
 
+TEST_F(ConsoleLogTest, EndOfTheRuntimeIsFoundAmongOtherLines) {
+  EXPECT_EQ(log_->RuntimeExitLine(), "");
+  ASSERT_GT(Write("Runtime exited, says a function\r\nsnapfaas-agent: Runtime exited with error: signal: killed\r\n"
+                  "[    0.4] reboot: Power down\r\n"),
+            0);
+  EXPECT_EQ(log_->RuntimeExitLine(), "Runtime exited with error: signal: killed");
+}
+
 TEST_F(ConsoleLogTest, CannotGrowBeyondItsBound) {
   const std::string chunk(64 * 1024, 'x');
   size_t written = 0;

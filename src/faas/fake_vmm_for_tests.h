@@ -1,16 +1,20 @@
 // FakeVmm: plays snapfaas-vmm and its guest in a thread, over the real socket and messages, for tests of the launcher.
 #pragma once
 
+#include <poll.h>
 #include <sys/socket.h>
 
+#include <array>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <thread>
 #include <utility>
 #include <variant>
+#include <vector>
 
 #include "base/clock.h"
 #include "faas/spawner.h"
@@ -41,14 +45,21 @@ class FakeVmm {
     if (!packet) return false;
     auto command = wire::DecodeCommand(std::move(*packet));
     if (!command) return false;
-    if (auto* found = std::get_if<wire::BootCommand>(&*command)) {
-      boot = std::move(*found);
-      channel_ = std::move(boot->devices.channel);
-      console_ = std::move(boot->devices.console);
+    if (auto* to_boot = std::get_if<wire::BootCommand>(&*command)) {
+      boot = std::move(*to_boot);
+      Take(boot->devices);
+    } else if (auto* to_restore = std::get_if<wire::RestoreCommand>(&*command)) {
+      restore = std::move(*to_restore);
+      Take(restore->devices);
+    } else if (auto* to_reset = std::get_if<wire::ResetCommand>(&*command)) {
+      ++resets;
+      channel_ = std::move(to_reset->channel);
+      log_ = std::move(to_reset->log);
+      parser_ = wire::FrameParser();
+    } else if (auto* to_record = std::get_if<wire::RecordWorkingSetCommand>(&*command)) {
+      record = std::move(*to_record);
     } else {
-      restore = std::move(std::get<wire::RestoreCommand>(*command));
-      channel_ = std::move(restore->devices.channel);
-      console_ = std::move(restore->devices.console);
+      return false;
     }
     return true;
   }
@@ -65,13 +76,42 @@ class FakeVmm {
   void SendChannelBytes(std::string_view bytes) {
     (void)::send(channel_.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL);
   }
+  // Nothing when the launcher has closed the channel or the control socket, or the guest was told something odd.
   std::optional<wire::Frame> ReceiveFrame() {
-    auto frame = wire::ReadFrame(channel_.get(), parser_, MonotonicNanos() + kTestPatience);
-    if (!frame) return std::nullopt;
-    return std::move(*frame);
+    for (;;) {
+      auto frame = parser_.Next();
+      if (!frame) return std::nullopt;
+      if (frame->has_value()) return std::move(**frame);
+      std::array<pollfd, 2> polled{pollfd{channel_.get(), POLLIN, 0}, pollfd{control_.get(), 0, 0}};
+      if (::poll(polled.data(), polled.size(), kTestPatience / 1'000'000) <= 0 || polled[1].revents != 0) {
+        return std::nullopt;
+      }
+      std::array<char, 4096> bytes;
+      const ssize_t got = ::recv(channel_.get(), bytes.data(), bytes.size(), 0);
+      if (got <= 0) return std::nullopt;
+      parser_.Append({bytes.data(), static_cast<size_t>(got)});
+    }
   }
   void PrintOnConsole(std::string_view text) { (void)!::write(console_.get(), text.data(), text.size()); }
+  void PrintOnLog(std::string_view text) { (void)!::write(log_.get(), text.data(), text.size()); }
   void CloseChannel() { channel_.Reset(); }
+  // As the end of the process does, but seen by the launcher when this returns.
+  void CloseControl() { control_.Reset(); }
+
+  // From power-on to 126, by a restore. False: the launcher wanted no microVM.
+  bool RestoreUp() {
+    SendShellReady();
+    if (!ReceiveCommand() || !restore) return false;
+    SendRestored();
+    return true;
+  }
+  // To 126, also of a reset.
+  void SendRestored() {
+    const int64_t now = MonotonicNanos();
+    Send(wire::RestoredEvent{now, now, now});
+    SendMark(wire::Doorbell::kMounted);
+    SendMark(wire::Doorbell::kReady);
+  }
 
   // From power-on to 126.
   void BootUp() {
@@ -88,10 +128,19 @@ class FakeVmm {
   // Only after ReceiveCommand.
   std::optional<wire::BootCommand> boot;
   std::optional<wire::RestoreCommand> restore;
+  std::optional<wire::RecordWorkingSetCommand> record;
+  int resets = 0;
 
  private:
+  void Take(wire::DeviceFds& devices) {
+    channel_ = std::move(devices.channel);
+    log_ = std::move(devices.log);
+    console_ = std::move(devices.console);
+  }
+
   UniqueFd control_;
   UniqueFd channel_;
+  UniqueFd log_;
   UniqueFd console_;
   wire::FrameParser parser_;
 };
@@ -103,14 +152,21 @@ class FakeSpawner : public Spawner {
   explicit FakeSpawner(Script script) : script_(std::move(script)) {}
 
   Result<std::unique_ptr<VmmProcess>> Spawn(const VmSize& size) override {
-    last_size = size;
+    {
+      const std::lock_guard lock(mutex_);
+      sizes_.push_back(size);
+    }
     auto sockets = wire::SocketPair(SOCK_SEQPACKET);
     if (!sockets) return Forward(sockets.error());
     return std::unique_ptr<VmmProcess>(
         std::make_unique<Process>(std::move(sockets->first), std::move(sockets->second), script_));
   }
 
-  VmSize last_size;
+  // Of all VMMs that were started, in that order.
+  std::vector<VmSize> sizes() const {
+    const std::lock_guard lock(mutex_);
+    return sizes_;
+  }
 
  private:
   class Process : public VmmProcess {
@@ -127,6 +183,7 @@ class FakeSpawner : public Spawner {
       thread_.join();
     }
     int control() const override { return control_.get(); }
+    pid_t pid() const override { return 0; }
     std::string DescribeEnd() override { return "was killed by signal 9 (Killed)"; }
 
    private:
@@ -135,6 +192,8 @@ class FakeSpawner : public Spawner {
   };
 
   Script script_;
+  mutable std::mutex mutex_;
+  std::vector<VmSize> sizes_;
 };
 
 }  // namespace snapfaas::faas

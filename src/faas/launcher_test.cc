@@ -14,7 +14,9 @@ namespace snapfaas::faas {
 namespace {
 
 using ::testing::AllOf;
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::StartsWith;
 using wire::Doorbell;
 
 int64_t Soon() { return MonotonicNanos() + kTestPatience; }
@@ -62,7 +64,7 @@ TEST(MicroVm, TwoRequestsGetTheirAnswers) {
   auto vm = MicroVm::Launch(spawner, VmSize{256, 2}, Soon());
   ASSERT_TRUE(vm) << vm.error().Message();
   ASSERT_TRUE(vm->Boot(BootImages(), FunctionFiles(), Soon()));
-  EXPECT_EQ(spawner.last_size, (VmSize{256, 2}));
+  EXPECT_THAT(spawner.sizes(), ElementsAre(VmSize{256, 2}));
   for (const std::string event : {"1", "2"}) {
     auto answer = vm->Invoke({event, R"({"requestId":"r"})"}, Soon());
     ASSERT_TRUE(answer) << answer.error().Message();
@@ -107,6 +109,32 @@ TEST(MicroVm, ExceptionIsAnAnswerAndTheVmGoesOn) {
   EXPECT_EQ(good->payload, "2");
 }
 
+TEST(MicroVm, TimeLineBeginsWhenTheVmWasAskedForHoweverOldItsShellIs) {
+  FakeSpawner spawner([](FakeVmm& vmm) {
+    vmm.SendShellReady();
+    if (!vmm.ReceiveCommand()) return;
+    const int64_t now = MonotonicNanos();
+    vmm.Send(wire::RestoredEvent{now, now, now});
+    vmm.SendMark(Doorbell::kMounted);
+    vmm.SendMark(Doorbell::kReady);
+    (void)vmm.ReceiveFrame();
+    vmm.SendFrame("result", "0");
+    vmm.WaitForLauncherToClose();
+  });
+  auto shell = Shell::Start(spawner, VmSize(), Soon());
+  ASSERT_TRUE(shell) << shell.error().Message();
+  const int64_t ready = shell->ready_ns();
+  const int64_t asked = MonotonicNanos();
+  auto vm = MicroVm::Create(std::move(*shell), asked);
+  ASSERT_TRUE(vm) << vm.error().Message();
+  ASSERT_TRUE(vm->Restore(RestoreImages(), FunctionFiles(), Soon()));
+  ASSERT_TRUE(vm->Invoke({"1", ""}, Soon()));
+  EXPECT_EQ(vm->timeline().launched, asked);
+  EXPECT_EQ(vm->timeline().shell_ready, ready);
+  EXPECT_LE(ready, asked);
+  EXPECT_TRUE(BreakDownRestore(vm->timeline()));
+}
+
 TEST(MicroVm, StampsMakeABootBreakdown) {
   FakeSpawner spawner([](FakeVmm& vmm) {
     vmm.BootUp();
@@ -145,7 +173,7 @@ TEST(MicroVm, RestorePassesModeAndStampsPhases) {
   EXPECT_TRUE(copied);
   const auto breakdown = BreakDownRestore(vm->timeline());
   ASSERT_TRUE(breakdown);
-  EXPECT_NEAR(breakdown->ready, breakdown->vmm + breakdown->memory + breakdown->mount, 1e-6);
+  EXPECT_NEAR(breakdown->ready, breakdown->vmm + breakdown->memory + breakdown->identity + breakdown->mount, 1e-6);
   EXPECT_NEAR(breakdown->response, breakdown->ready + breakdown->load + breakdown->request, 1e-6);
 }
 
@@ -263,6 +291,27 @@ TEST(MicroVm, PowerOffBeforeReadyIsAnError) {
               HasSubstr("the guest switched itself off"));
 }
 
+// How an invocation ends whose guest prints this and switches itself off.
+std::string MessageOfCrash(std::string_view console) {
+  return InvokeError(
+      [console](FakeVmm& vmm) {
+        vmm.BootUp();
+        if (!vmm.ReceiveFrame()) return;
+        vmm.PrintOnConsole(console);
+        vmm.Send(wire::EndedEvent{wire::EndReason::kPowerOff, ""});
+      },
+      Soon());
+}
+
+TEST(MicroVm, EndOfTheRuntimeIsToldAsTheAgentSaysIt) {
+  EXPECT_EQ(MessageOfCrash("snapfaas-agent: Runtime exited with error: exit status 1\r\n[ 2.3] reboot: Power down\r\n"),
+            "Runtime exited with error: exit status 1");
+}
+
+TEST(MicroVm, EndOfTheMachineWithoutAWordHasNoReason) {
+  EXPECT_THAT(MessageOfCrash(""), StartsWith("Runtime exited without providing a reason"));
+}
+
 TEST(MicroVm, InitErrorNamesTypeAndMessage) {
   EXPECT_EQ(BootError(
                 [](FakeVmm& vmm) {
@@ -364,6 +413,70 @@ TEST(MicroVm, FunctionThatNeverAnswersTimesOut) {
   ASSERT_FALSE(answer);
   EXPECT_EQ(answer.error().code, ErrorCode::kTimedOut);
   EXPECT_THAT(answer.error().Message(), HasSubstr("the function did not answer within"));
+}
+
+// What waits for a restored microVM's first answer, given time once it is loaded.
+Result<Response> RestoreAndInvoke(FakeSpawner::Script script, int64_t answer_timeout_ns, int& notified) {
+  FakeSpawner spawner(std::move(script));
+  auto vm = MicroVm::Launch(spawner, VmSize(), Soon());
+  if (!vm) return Forward(vm.error());
+  OnceLoaded once_loaded{answer_timeout_ns, [&notified] { ++notified; }};
+  return vm->RestoreAndInvoke(RestoreImages(), FunctionFiles(), {"{}", ""}, Soon(), once_loaded);
+}
+
+TEST(MicroVm, OnceLoadedTheFunctionHasItsOwnTime) {
+  int notified = 0;
+  const auto late = RestoreAndInvoke(
+      [](FakeVmm& vmm) {
+        if (!vmm.RestoreUp()) return;
+        vmm.WaitForLauncherToClose();
+      },
+      1'000'000, notified);
+  ASSERT_FALSE(late);
+  EXPECT_EQ(late.error().code, ErrorCode::kTimedOut);
+  EXPECT_THAT(late.error().Message(), HasSubstr("the function did not answer within"));
+  EXPECT_EQ(notified, 1);
+  const auto in_time = RestoreAndInvoke(
+      [](FakeVmm& vmm) {
+        if (!vmm.RestoreUp()) return;
+        (void)vmm.ReceiveFrame();
+        vmm.SendFrame("result", "7");
+        vmm.WaitForLauncherToClose();
+      },
+      kTestPatience, notified);
+  ASSERT_TRUE(in_time) << in_time.error().Message();
+  EXPECT_EQ(in_time->payload, "7");
+}
+
+TEST(MicroVm, BeforeItIsLoadedTheFunctionsTimeDoesNotCount) {
+  int notified = 0;
+  const auto answer = RestoreAndInvoke(
+      [](FakeVmm& vmm) {
+        vmm.SendShellReady();
+        if (!vmm.ReceiveCommand()) return;
+        (void)vmm.ReceiveFrame();
+        vmm.SendFrame("init-error", R"({"errorType":"SyntaxError"})");
+        vmm.WaitForLauncherToClose();
+      },
+      0, notified);
+  ASSERT_FALSE(answer);
+  EXPECT_EQ(answer.error().code, ErrorCode::kGuestError);
+  EXPECT_EQ(notified, 0);
+}
+
+TEST(MicroVm, ReportOfAFunctionThatCannotBeLoadedIsKept) {
+  const std::string report = R"({"errorType":"SyntaxError","stackTrace":["line 1"]})";
+  FakeSpawner spawner([&report](FakeVmm& vmm) {
+    vmm.SendShellReady();
+    if (!vmm.ReceiveCommand()) return;
+    vmm.SendFrame("init-error", report);
+    vmm.WaitForLauncherToClose();
+  });
+  auto vm = MicroVm::Launch(spawner, VmSize(), Soon());
+  ASSERT_TRUE(vm);
+  EXPECT_EQ(vm->init_error(), "");
+  EXPECT_FALSE(vm->Restore(RestoreImages(), FunctionFiles(), Soon()));
+  EXPECT_EQ(vm->init_error(), report);
 }
 
 TEST(MicroVm, SecondStartIsRefused) {

@@ -39,6 +39,7 @@ class ChildProcess : public VmmProcess {
   }
 
   int control() const override { return control_.get(); }
+  pid_t pid() const override { return pid_; }
 
   std::string DescribeEnd() override {
     if (reaped_) return end_;

@@ -11,6 +11,7 @@
 #include <fstream>
 #include <string>
 
+#include "base/scratch_folder_for_tests.h"
 #include "wire/messages.h"
 
 namespace snapfaas::faas {
@@ -19,28 +20,22 @@ namespace {
 // Shell scripts stand in for snapfaas-vmm.
 class ProcessSpawnerTest : public ::testing::Test {
  protected:
-  void SetUp() override {
-    std::string pattern = (std::filesystem::temp_directory_path() / "snapfaas-spawner-XXXXXX").string();
-    ASSERT_NE(::mkdtemp(pattern.data()), nullptr);
-    folder_ = pattern;
-  }
   void TearDown() override {
     // No child is left behind by any test.
     EXPECT_EQ(::waitpid(-1, nullptr, WNOHANG), -1);
     EXPECT_EQ(errno, ECHILD);
-    std::filesystem::remove_all(folder_);
   }
   std::filesystem::path Program(const std::string& body) {
-    const auto path = folder_ / "vmm";
+    const auto path = folder_.path() / "vmm";
     std::ofstream(path) << "#!/bin/sh\n" << body << "\n";
     ::chmod(path.c_str(), 0755);
     return path;
   }
-  std::filesystem::path folder_;
+  ScratchFolder folder_;
 };
 
 TEST_F(ProcessSpawnerTest, MissingProgramIsNamed) {
-  ProcessSpawner spawner(folder_ / "nothing");
+  ProcessSpawner spawner(folder_.path() / "nothing");
   auto process = spawner.Spawn(VmSize());
   ASSERT_FALSE(process);
   EXPECT_EQ(process.error().code, ErrorCode::kNotFound);
@@ -52,6 +47,16 @@ TEST_F(ProcessSpawnerTest, ArgumentsSayTheSize) {
   auto process = spawner.Spawn(VmSize{256, 2});
   ASSERT_TRUE(process) << process.error().Message();
   EXPECT_EQ((*process)->DescribeEnd(), "exited with status 7");
+}
+
+TEST_F(ProcessSpawnerTest, PidIsThatOfTheProgram) {
+  ProcessSpawner spawner(Program(fmt::format("echo $$ > {}/pid", folder_.path().string())));
+  auto process = spawner.Spawn(VmSize());
+  ASSERT_TRUE(process);
+  (*process)->DescribeEnd();
+  pid_t written = 0;
+  std::ifstream(folder_.path() / "pid") >> written;
+  EXPECT_EQ((*process)->pid(), written);
 }
 
 TEST_F(ProcessSpawnerTest, ChildHasNoOtherDescriptorOfOurs) {

@@ -23,7 +23,7 @@ Result<UniqueFd> Duplicate(int fd) {
 }
 
 snapshot::SnapshotKey KeyOf(const RuntimeFiles& files, const VmSize& size) {
-  return {files.name, size.memory_mib, size.vcpus};
+  return {files.name, size.memory_mib, size.vcpus, {}};
 }
 
 }  // namespace
@@ -42,20 +42,35 @@ Result<BootImages> OpenBootImages(const RuntimeFiles& files) {
   return images;
 }
 
-Result<RestoreImages> OpenRestoreImages(const RuntimeFiles& files, const snapshot::InMemorySnapshot& snapshot,
-                                        wire::RestoreMode mode) {
-  auto state = Duplicate(snapshot.state_fd());
-  if (!state) return Forward(state.error());
-  auto memory = Duplicate(snapshot.memory_fd());
-  if (!memory) return Forward(memory.error());
+Result<snapshot::InMemoryImage> LoadRuntimefs(const RuntimeFiles& files) {
   auto runtimefs = OpenForReading(files.rootfs, "runtimefs");
   if (!runtimefs) return Forward(runtimefs.error());
+  return snapshot::InMemoryImage::Load(runtimefs->get(), "the runtimefs");
+}
+
+Result<RestoreImages> OpenRestoreImages(const snapshot::InMemoryImage& runtimefs,
+                                        const snapshot::LoadedSnapshot& snapshot, wire::RestoreMode mode) {
   RestoreImages images;
   images.mode = mode;
-  images.state = std::move(*state);
-  images.memory = std::move(*memory);
-  images.runtimefs = std::move(*runtimefs);
+  const snapshot::ImageFiles files = snapshot.images();
+  for (const auto& [copy, fd] :
+       {std::pair(&images.snapshot.state, snapshot.state_fd()), std::pair(&images.snapshot.memory, files.image),
+        std::pair(&images.snapshot.overlay, files.overlay), std::pair(&images.snapshot.kernel, files.kernel),
+        std::pair(&images.snapshot.plan, snapshot.plan_fd()), std::pair(&images.runtimefs, runtimefs.fd())}) {
+    if (fd < 0) continue;
+    auto duplicate = Duplicate(fd);
+    if (!duplicate) return Forward(duplicate.error());
+    *copy = std::move(*duplicate);
+  }
+  if (mode == wire::RestoreMode::kPrefetch) images.base = snapshot.base_id();
   return images;
+}
+
+Result<wire::PrimeCommand> OpenPrimeImages(const snapshot::InMemoryImage& runtimefs,
+                                           const snapshot::LoadedSnapshot& base) {
+  auto images = OpenRestoreImages(runtimefs, base, wire::RestoreMode::kPrefetch);
+  if (!images) return Forward(images.error());
+  return wire::PrimeCommand{std::move(images->snapshot), std::move(images->runtimefs)};
 }
 
 snapshot::SnapshotSources SourcesOf(const RuntimeFiles& files) {
@@ -70,16 +85,49 @@ Result<SnapshotPresence> LookUpSnapshot(const snapshot::Catalog& catalog, const 
                                         const VmSize& size) {
   auto found = catalog.Find(KeyOf(files, size));
   if (!found && found.error().code == ErrorCode::kNotFound) return SnapshotPresence::kMissing;
+  if (!found && found.error().code == ErrorCode::kIncompatible) return SnapshotPresence::kOutOfDate;
   if (!found) return Forward(found.error());
   return found->manifest.sources == SourcesOf(files) ? SnapshotPresence::kUsable : SnapshotPresence::kOutOfDate;
 }
 
-Result<snapshot::InMemorySnapshot> LoadSnapshot(const RuntimeFiles& files, const snapshot::SnapshotFiles& found) {
+Result<snapshot::LoadedSnapshot> LoadSnapshot(const RuntimeFiles& files, const snapshot::SnapshotFiles& found,
+                                              Tier tier) {
   auto kernel = OpenForReading(files.kernel, "kernel");
   if (!kernel) return Forward(kernel.error());
-  auto runtimefs = OpenForReading(files.rootfs, "runtimefs");
-  if (!runtimefs) return Forward(runtimefs.error());
-  return snapshot::InMemorySnapshot::Load(found, {kernel->get(), runtimefs->get()});
+  if (tier == Tier::kDisk) return snapshot::LoadedSnapshot::OpenOnDisk(found, {kernel->get()});
+  return snapshot::LoadedSnapshot::Load(found, {kernel->get()});
+}
+
+Result<snapshot::LoadedSnapshot> LoadFunctionSnapshot(const RuntimeFiles& files, const snapshot::SnapshotFiles& found,
+                                                      const snapshot::LoadedSnapshot& base, Tier tier) {
+  if (tier == Tier::kDisk) return snapshot::LoadedSnapshot::OpenFunctionOnDisk(found, base);
+  auto kernel = OpenForReading(files.kernel, "kernel");
+  if (!kernel) return Forward(kernel.error());
+  return snapshot::LoadedSnapshot::LoadFunction(found, base, {kernel->get()});
+}
+
+Result<snapshot::Manifest> BuildFunctionSnapshot(Spawner& spawner, snapshot::Catalog& catalog,
+                                                 const snapshot::InMemoryImage& runtimefs,
+                                                 const snapshot::LoadedSnapshot& base, const std::string& function,
+                                                 UniqueFd appfs, int64_t deadline_ns) {
+  snapshot::SnapshotKey key = base.manifest().key;
+  key.function = function;
+  auto images = OpenRestoreImages(runtimefs, base, wire::RestoreMode::kMmap);
+  if (!images) return Forward(images.error());
+  auto pending = catalog.Begin(key);
+  if (!pending) return Forward(pending.error());
+  auto state = Duplicate(pending->state_fd());
+  if (!state) return Forward(state.error());
+  auto memory = Duplicate(pending->memory_fd());
+  if (!memory) return Forward(memory.error());
+  auto vm = MicroVm::Launch(spawner, {key.memory_mib, key.vcpus}, deadline_ns);
+  if (!vm) return Forward(vm.error());
+  FunctionFiles files;
+  files.appfs = std::move(appfs);
+  auto taken =
+      vm->RestoreToSnapshot(std::move(*images), std::move(files), std::move(*state), std::move(*memory), deadline_ns);
+  if (!taken) return Forward(taken.error());
+  return catalog.Publish(std::move(*pending), base.manifest().sources);
 }
 
 Result<snapshot::Manifest> BuildSnapshot(Spawner& spawner, snapshot::Catalog& catalog, const RuntimeFiles& files,

@@ -2,6 +2,8 @@
 // play the VMM themselves, over the same socket and messages.
 #pragma once
 
+#include <sys/types.h>
+
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -33,6 +35,9 @@ class VmmProcess {
   // The launcher's end of the control socket.
   virtual int control() const = 0;
 
+  // 0: it is not a process of its own.
+  virtual pid_t pid() const = 0;
+
   // Waits briefly for a process that has closed its side to end, kills it if it does not, and says what became of it:
   // "was killed by signal 9 (Killed)", "exited with status 1".
   virtual std::string DescribeEnd() = 0;
@@ -41,6 +46,7 @@ class VmmProcess {
 class Spawner {
  public:
   virtual ~Spawner() = default;
+  // From any thread.
   virtual Result<std::unique_ptr<VmmProcess>> Spawn(const VmSize& size) = 0;
 };
 

@@ -38,17 +38,22 @@ std::optional<BootBreakdown> BreakDownBoot(const Timeline& t) {
 }
 
 std::optional<RestoreBreakdown> BreakDownRestore(const Timeline& t) {
-  if (!InOrder({t.launched, t.begun, t.state_done, t.mounted, t.ready, t.response_received}) ||
+  // A function snapshot has its appfs mounted.
+  const int64_t identified = t.identified == 0 ? t.state_done : t.identified;
+  const int64_t mounted = t.mounted == 0 ? identified : t.mounted;
+  const int64_t able = t.mounted == 0 ? t.ready : t.mounted;
+  if (!InOrder({t.launched, t.begun, t.state_done, identified, mounted, t.ready, t.response_received}) ||
       !InOrder({t.request_sent, t.response_received})) {
     return std::nullopt;
   }
   RestoreBreakdown result;
   result.vmm = Between(t.launched, t.begun);
   result.memory = Between(t.begun, t.state_done);
-  result.mount = Between(t.state_done, t.mounted);
-  result.load = Between(t.mounted, t.ready);
+  result.identity = Between(t.state_done, identified);
+  result.mount = Between(identified, mounted);
+  result.load = Between(mounted, t.ready);
   result.request = RequestMillis(t);
-  result.ready = Between(t.launched, t.mounted);
+  result.ready = Between(t.launched, able);
   result.response = Between(t.launched, t.ready) + result.request;
   return result;
 }

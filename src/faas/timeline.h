@@ -8,8 +8,8 @@ namespace snapfaas::faas {
 
 // Nanoseconds of CLOCK_MONOTONIC; 0: did not happen (yet). For marks rung by several vCPUs the first ring counts.
 struct Timeline {
-  int64_t launched = 0;      // just before the VMM process was started
-  int64_t shell_ready = 0;   // the VMM has its KVM VM and devices
+  int64_t launched = 0;      // the microVM was asked for
+  int64_t shell_ready = 0;   // the VMM has its KVM VM and devices; a shell from a pool had them before `launched`
   int64_t command_sent = 0;  // Boot or Restore
 
   // Restore only.
@@ -22,6 +22,7 @@ struct Timeline {
   int64_t agent_up = 0;
   int64_t runtime_up = 0;
   int64_t snapshot_point = 0;
+  int64_t identified = 0;
   int64_t mounted = 0;
   int64_t ready = 0;
 
@@ -43,14 +44,17 @@ struct BootBreakdown {
   double response = 0;
 };
 
-// Where the time of a restore went. vmm + memory + mount is `ready`, and with load + request it is `response`. `ready`
-// is stricter than a boot's: the runtime can load a function when its appfs is mounted.
+// Where the time of a restore went. vmm + memory + identity + mount is `ready`, and with load + request it is
+// `response`. `ready` is stricter than a boot's: the runtime can load a function when its appfs is mounted. After the
+// restore of a function snapshot there is nothing to mount and no mark of the identity, `load` is the function's coming
+// to life, and `ready` includes it.
 struct RestoreBreakdown {
-  double vmm = 0;      // launch to the restore command being read
-  double memory = 0;   // memory and state
-  double mount = 0;    // first guest instruction to the appfs mounted
-  double load = 0;     // function load, to ready for requests
-  double request = 0;  // the first request
+  double vmm = 0;       // launch to the restore command being read
+  double memory = 0;    // memory and state
+  double identity = 0;  // first guest instruction to the machine's own clock, name and random seed
+  double mount = 0;     // to the appfs mounted
+  double load = 0;      // function load, to ready for requests
+  double request = 0;   // the first request
   double ready = 0;
   double response = 0;
 };

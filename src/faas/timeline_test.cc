@@ -30,6 +30,7 @@ Timeline Restored() {
   t.begun = 102 * kMilli;
   t.memory_done = 103 * kMilli;
   t.state_done = 104 * kMilli;
+  t.identified = 108 * kMilli;
   t.mounted = 110 * kMilli;
   t.ready = 130 * kMilli;
   t.request_sent = 131 * kMilli;
@@ -55,7 +56,8 @@ TEST(Timeline, RestorePhasesFollowEachOther) {
   ASSERT_TRUE(b);
   EXPECT_DOUBLE_EQ(b->vmm, 2);
   EXPECT_DOUBLE_EQ(b->memory, 2);
-  EXPECT_DOUBLE_EQ(b->mount, 6);
+  EXPECT_DOUBLE_EQ(b->identity, 4);
+  EXPECT_DOUBLE_EQ(b->mount, 2);
   EXPECT_DOUBLE_EQ(b->load, 20);
   EXPECT_DOUBLE_EQ(b->request, 2);
   EXPECT_DOUBLE_EQ(b->ready, 10);
