@@ -1,4 +1,5 @@
-// snapfaas bench breakdown: where the time goes in a boot and in a restore, as in the poster's table.
+// snapfaas bench: breakdown says where the time goes in a boot and in a restore, as in the poster's table; restore
+// (bench_restore.h) compares the ways to restore; load and overhead (load_command.h) measure a running node.
 #pragma once
 
 #include <CLI/CLI.hpp>

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 namespace snapfaas::cli {
 namespace {
@@ -27,11 +28,12 @@ double Rounded(double millis) { return std::round(millis * 1000) / 1000; }
 
 std::string_view Meaning(std::string_view phase) {
   constexpr std::pair<std::string_view, std::string_view> kMeanings[] = {
-      {"vmm", "VMM set-up"},
+      {"vmm", "VMM"},
       {"kernel", "kernel"},
       {"init", "init"},
       {"runtime", "language runtime"},
       {"memory", "memory and state"},
+      {"identity", "identity"},
       {"mount", "appfs mount"},
       {"load", "function load"},
       {"request", "request"},
@@ -51,14 +53,26 @@ Spread SpreadOf(std::vector<double> samples) {
   return {samples.front(), Quantile(samples, 0.25), Quantile(samples, 0.5), Quantile(samples, 0.75), samples.back()};
 }
 
+double DeviationOf(std::vector<double> samples) {
+  const double median = SpreadOf(samples).median;
+  for (double& sample : samples) sample = std::abs(sample - median);
+  return SpreadOf(std::move(samples)).median;
+}
+
+nlohmann::ordered_json MillisToJson(const std::vector<double>& millis) {
+  auto json = nlohmann::ordered_json::array();
+  for (const double one : millis) json.push_back(Rounded(one));
+  return json;
+}
+
 Phases PhasesOf(const faas::BootBreakdown& b) {
   return {{"vmm", b.vmm},   {"kernel", b.kernel},   {"init", b.init},   {"runtime", b.runtime},
           {"load", b.load}, {"request", b.request}, {"ready", b.ready}, {"response", b.response}};
 }
 
 Phases PhasesOf(const faas::RestoreBreakdown& b) {
-  return {{"vmm", b.vmm},         {"memory", b.memory}, {"mount", b.mount},      {"load", b.load},
-          {"request", b.request}, {"ready", b.ready},   {"response", b.response}};
+  return {{"vmm", b.vmm},   {"memory", b.memory},   {"identity", b.identity}, {"mount", b.mount},
+          {"load", b.load}, {"request", b.request}, {"ready", b.ready},       {"response", b.response}};
 }
 
 nlohmann::ordered_json ToJson(const Phases& phases) {
@@ -85,11 +99,20 @@ double MedianOf(const Runs& runs, std::string_view phase) {
   return 0;
 }
 
+std::vector<double> SamplesOf(const Runs& runs, std::string_view phase) {
+  std::vector<double> samples;
+  for (const Phases& run : runs) {
+    for (const auto& [name, millis] : run) {
+      if (name == phase) samples.push_back(millis);
+    }
+  }
+  return samples;
+}
+
 nlohmann::ordered_json SamplesToJson(const Runs& runs) {
   nlohmann::ordered_json json = nlohmann::ordered_json::object();
   for (size_t phase = 0; phase < runs.front().size(); ++phase) {
-    auto& samples = json[std::string(runs.front()[phase].first)] = nlohmann::ordered_json::array();
-    for (const double millis : Column(runs, phase)) samples.push_back(Rounded(millis));
+    json[std::string(runs.front()[phase].first)] = MillisToJson(Column(runs, phase));
   }
   return json;
 }

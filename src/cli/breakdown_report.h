@@ -22,6 +22,12 @@ struct Spread {
 // Quantiles by linear interpolation. REQUIRES: not empty.
 Spread SpreadOf(std::vector<double> samples);
 
+// The median absolute deviation from the median. REQUIRES: not empty.
+double DeviationOf(std::vector<double> samples);
+
+// Each with microseconds as the last digit.
+nlohmann::ordered_json MillisToJson(const std::vector<double>& millis);
+
 // A breakdown as names and milliseconds, in the order in which a table shows them.
 using Phases = std::vector<std::pair<std::string_view, double>>;
 Phases PhasesOf(const faas::BootBreakdown& breakdown);
@@ -35,6 +41,8 @@ nlohmann::ordered_json ToJson(const faas::RestoreBreakdown& breakdown);
 using Runs = std::vector<Phases>;
 Phases Medians(const Runs& runs);
 double MedianOf(const Runs& runs, std::string_view phase);
+// Empty where there is no such phase.
+std::vector<double> SamplesOf(const Runs& runs, std::string_view phase);
 nlohmann::ordered_json SamplesToJson(const Runs& runs);
 std::string Table(std::string_view title, const Runs& runs);
 

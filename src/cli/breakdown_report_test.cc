@@ -22,6 +22,17 @@ TEST(BreakdownReport, OneSampleIsEveryQuantile) {
   EXPECT_DOUBLE_EQ(spread.max, 7);
 }
 
+TEST(BreakdownReport, DeviationIsTheMedianOfTheDistances) {
+  EXPECT_DOUBLE_EQ(DeviationOf({10, 11, 13, 14, 100}), 2);
+  EXPECT_DOUBLE_EQ(DeviationOf({7}), 0);
+}
+
+TEST(BreakdownReport, SamplesOfAPhaseKeepTheirOrder) {
+  const Runs runs = {{{"vmm", 1}, {"load", 30}}, {{"vmm", 3}, {"load", 10}}};
+  EXPECT_THAT(SamplesOf(runs, "load"), ::testing::ElementsAre(30, 10));
+  EXPECT_THAT(SamplesOf(runs, "nothing"), ::testing::IsEmpty());
+}
+
 TEST(BreakdownReport, MediansAreOfEachPhaseAlone) {
   const Runs runs = {{{"vmm", 1}, {"load", 30}}, {{"vmm", 3}, {"load", 10}}, {{"vmm", 2}, {"load", 20}}};
   EXPECT_DOUBLE_EQ(MedianOf(runs, "vmm"), 2);
@@ -32,8 +43,9 @@ TEST(BreakdownReport, MediansAreOfEachPhaseAlone) {
 TEST(BreakdownReport, JsonHasTheMembersOfTheIssueInOrder) {
   faas::RestoreBreakdown restore;
   restore.vmm = 1.23456;
-  EXPECT_EQ(ToJson(restore).dump(),
-            R"({"vmm":1.235,"memory":0.0,"mount":0.0,"load":0.0,"request":0.0,"ready":0.0,"response":0.0})");
+  EXPECT_EQ(
+      ToJson(restore).dump(),
+      R"({"vmm":1.235,"memory":0.0,"identity":0.0,"mount":0.0,"load":0.0,"request":0.0,"ready":0.0,"response":0.0})");
   EXPECT_EQ(ToJson(faas::BootBreakdown()).dump(),
             R"({"vmm":0.0,"kernel":0.0,"init":0.0,"runtime":0.0,"load":0.0,"request":0.0,"ready":0.0,"response":0.0})");
 }

@@ -101,7 +101,8 @@ Result<int> Exec(const Context& context, std::vector<std::string> argv, const st
 // What every microVM in the emulated host reads again: through the shared folders a program of 5 MB takes 0.3 s to
 // start, from memory 0.02 s.
 std::vector<std::filesystem::path> ResidentFiles(const Context& context) {
-  std::vector<std::filesystem::path> files{context.bin_dir / "snapfaas", context.bin_dir / "snapfaas-vmm"};
+  std::vector<std::filesystem::path> files{context.bin_dir / "snapfaas", context.bin_dir / "snapfaas-vmm",
+                                           context.bin_dir / "snapfaasd"};
   if (const auto kernel = images::FindKernel(context.data_dir, images::KernelFlavor::kGuest); kernel) {
     for (const char* name : {"vmlinuz", "vmlinux"}) files.push_back(kernel->dir / name);
   }
@@ -157,6 +158,12 @@ void AddHostCommands(CLI::App& app, std::function<Result<Context>()> context, in
   status->add_flag("--json", *json, "Print JSON");
   status->callback(
       callback([json](const Context& made) { return ShowStatus(made, *json ? Output::kJson : Output::kText); }));
+}
+
+Status StartEmulatedHost(const Context& context) {
+  const auto started = HostOf(context).Start(ImagesOf(context), TellProgress);
+  if (!started) return Forward(started.error());
+  return {};
 }
 
 Result<int> RunInEmulatedHost(const Context& context, std::vector<std::string> argv,

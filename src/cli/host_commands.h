@@ -17,6 +17,9 @@ namespace snapfaas::cli {
 // of the program in `exit_code`.
 void AddHostCommands(CLI::App& app, std::function<Result<Context>()> context, int& exit_code);
 
+// Does nothing when it runs already.
+Status StartEmulatedHost(const Context& context);
+
 // Runs `argv` in the emulated host of <data>/host, starting it (and building what it boots from) where needed, with
 // this process's standard streams. The current folder, the data, share and bin folders and `shares` are visible, live
 // and writable, at their own paths. Returns the command's exit code.

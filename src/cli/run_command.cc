@@ -8,6 +8,8 @@
 #include <cerrno>
 #include <cstdio>
 #include <filesystem>
+#include <functional>
+#include <future>
 #include <iostream>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -15,6 +17,7 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "base/clock.h"
 #include "cli/breakdown_report.h"
@@ -33,7 +36,8 @@ struct RunOptions {
   std::filesystem::path app;
   faas::VmSize size;
   bool boot = false;
-  std::string restore = "mmap";
+  std::string restore = kDefaultRestore;
+  std::string layer = "auto";
   bool timings = false;
   double timeout_seconds = 0;  // 0: the default of the way to start
   double request_timeout_seconds = 900;
@@ -51,6 +55,14 @@ Result<UniqueFd> LogToStderr() {
   return log;
 }
 
+Result<faas::FunctionFiles> MakeFunction(const RunOptions& options, const OpenedRuntime& runtime) {
+  auto appfs = MakeAppfs(options.app, runtime);
+  if (!appfs) return Forward(appfs.error());
+  auto log = LogToStderr();
+  if (!log) return Forward(log.error());
+  return faas::FunctionFiles{std::move(*appfs), std::move(*log)};
+}
+
 Result<faas::MicroVm> StartByBoot(const RunOptions& options, faas::Spawner& spawner, const OpenedRuntime& runtime,
                                   faas::FunctionFiles function) {
   auto images = faas::OpenBootImages(runtime.files);
@@ -63,16 +75,40 @@ Result<faas::MicroVm> StartByBoot(const RunOptions& options, faas::Spawner& spaw
   return vm;
 }
 
-Result<faas::MicroVm> StartByRestore(const RunOptions& options, const Context& context, faas::Spawner& spawner,
-                                     const OpenedRuntime& runtime, faas::FunctionFiles function) {
+Layer LayerOf(const std::string& name) {
+  if (name == "base") return Layer::kBase;
+  return name == "function" ? Layer::kFunction : Layer::kAuto;
+}
+
+// What a microVM is restored from.
+struct Loaded {
+  snapshot::InMemoryImage runtimefs;
+  snapshot::LoadedSnapshot base;
+  std::optional<snapshot::LoadedSnapshot> function;
+
+  snapshot::LoadedSnapshot& top() { return function ? *function : base; }
+};
+
+Result<Loaded> Load(const RunOptions& options, const Context& context, faas::Spawner& spawner,
+                    const OpenedRuntime& runtime, int appfs_fd) {
   const double boot_timeout = std::max(options.start_timeout(), kBootTimeoutSeconds);
-  auto snapshot = LoadSnapshot(context, spawner, runtime.files, options.size, boot_timeout);
-  if (!snapshot) return Forward(snapshot.error());
-  const auto mode = options.restore == "copy" ? wire::RestoreMode::kCopy : wire::RestoreMode::kMmap;
-  auto images = faas::OpenRestoreImages(runtime.files, *snapshot, mode);
+  const faas::Tier tier = RestoreChoiceOf(options.restore).tier;
+  auto runtimefs = faas::LoadRuntimefs(runtime.files);
+  if (!runtimefs) return Forward(runtimefs.error());
+  auto base = LoadSnapshot(context, spawner, runtime.files, options.size, tier, boot_timeout);
+  if (!base) return Forward(base.error());
+  auto function =
+      LoadFunctionSnapshot(context, spawner, runtime.files, *runtimefs, *base, appfs_fd, LayerOf(options.layer), tier);
+  if (!function) return Forward(function.error());
+  return Loaded{std::move(*runtimefs), std::move(*base), std::move(*function)};
+}
+
+Result<faas::MicroVm> StartByRestore(const RunOptions& options, faas::Shell shell, Loaded& loaded,
+                                     faas::FunctionFiles function) {
+  auto images = faas::OpenRestoreImages(loaded.runtimefs, loaded.top(), RestoreChoiceOf(options.restore).mode);
   if (!images) return Forward(images.error());
   const int64_t deadline = DeadlineIn(options.start_timeout());
-  auto vm = faas::MicroVm::Launch(spawner, options.size, deadline);
+  auto vm = faas::MicroVm::Create(std::move(shell), MonotonicNanos());
   if (!vm) return vm;
   auto restored = vm->Restore(std::move(*images), std::move(function), deadline);
   if (!restored) return Forward(restored.error());
@@ -104,11 +140,13 @@ std::string ContextFor(const RunOptions& options, uint64_t number) {
   return context.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
 }
 
-// Answers the lines of standard input. Returns the exit code: a line that is no JSON is answered by an error object
-// and makes it kExitFailure.
-Result<int> ServeStandardInput(const RunOptions& options, faas::MicroVm& vm) {
+// Answers the lines of standard input; `after_first` is called once, behind the first answer. Returns the exit code: a
+// line that is no JSON is answered by an error object and makes it kExitFailure.
+Result<int> ServeStandardInput(const RunOptions& options, faas::MicroVm& vm,
+                               const std::function<Status()>& after_first) {
   int exit_code = kExitOk;
   uint64_t number = 0;
+  bool answered = false;
   for (std::string line; std::getline(std::cin, line);) {
     if (line.find_first_not_of(" \t\r") == std::string::npos) continue;
     ++number;
@@ -123,6 +161,10 @@ Result<int> ServeStandardInput(const RunOptions& options, faas::MicroVm& vm) {
     auto response = vm.Invoke({line, context}, DeadlineIn(options.request_timeout_seconds));
     if (!response) return Forward(response.error());
     PrintLine(OnOneLine(std::move(response->payload)));
+    if (!std::exchange(answered, true)) {
+      auto done = after_first();
+      if (!done) return Forward(done.error());
+    }
   }
   return exit_code;
 }
@@ -142,19 +184,42 @@ void PrintTimings(const RunOptions& options, const faas::Timeline& timeline) {
   fmt::print(stderr, "{}\n", timings.dump());
 }
 
-Result<int> RunHere(const RunOptions& options, const Context& context, const OpenedRuntime& runtime) {
-  auto appfs = MakeAppfs(options.app, runtime.recipe);
-  if (!appfs) return Forward(appfs.error());
-  auto log = LogToStderr();
-  if (!log) return Forward(log.error());
+Result<int> ServeRestored(const RunOptions& options, const Context& context, const OpenedRuntime& runtime) {
   faas::ProcessSpawner spawner(VmmPath(context));
-  faas::FunctionFiles function{std::move(*appfs), std::move(*log)};
-  auto vm = options.boot ? StartByBoot(options, spawner, runtime, std::move(function))
-                         : StartByRestore(options, context, spawner, runtime, std::move(function));
+  // The VMM starts while the images are prepared.
+  auto starting = std::async(std::launch::async, [&options, &spawner] {
+    return faas::Shell::Start(spawner, options.size, DeadlineIn(options.start_timeout()));
+  });
+  auto function = MakeFunction(options, runtime);
+  if (!function) return Forward(function.error());
+  auto loaded = Load(options, context, spawner, runtime, function->appfs.get());
+  if (!loaded) return Forward(loaded.error());
+  auto shell = starting.get();
+  if (!shell) return Forward(shell.error());
+  auto vm = StartByRestore(options, std::move(*shell), *loaded, std::move(*function));
   if (!vm) return Forward(vm.error());
-  auto exit_code = ServeStandardInput(options, *vm);
+  const bool maps = RestoreChoiceOf(options.restore).mode != wire::RestoreMode::kCopy;
+  auto exit_code = ServeStandardInput(options, *vm, [&]() -> Status {
+    if (!maps) return {};
+    return KeepWorkingSet(context, *vm, loaded->top());
+  });
   if (exit_code && options.timings) PrintTimings(options, vm->timeline());
   return exit_code;
+}
+
+Result<int> ServeBooted(const RunOptions& options, const Context& context, const OpenedRuntime& runtime) {
+  faas::ProcessSpawner spawner(VmmPath(context));
+  auto function = MakeFunction(options, runtime);
+  if (!function) return Forward(function.error());
+  auto vm = StartByBoot(options, spawner, runtime, std::move(*function));
+  if (!vm) return Forward(vm.error());
+  auto exit_code = ServeStandardInput(options, *vm, [] { return Status(); });
+  if (exit_code && options.timings) PrintTimings(options, vm->timeline());
+  return exit_code;
+}
+
+Result<int> RunHere(const RunOptions& options, const Context& context, const OpenedRuntime& runtime) {
+  return options.boot ? ServeBooted(options, context, runtime) : ServeRestored(options, context, runtime);
 }
 
 Result<int> Run(const RunOptions& options, const Context& context) {
@@ -179,8 +244,20 @@ void AddRunCommand(CLI::App& app, std::function<Result<Context>()> context, int&
   command->add_option("--app", options->app, "folder of the function")->required();
   AddVmSizeOptions(*command, options->size);
   auto* boot = command->add_flag("--boot", options->boot, "start by booting, without a snapshot");
-  command->add_option("--restore", options->restore, "how to restore the snapshot: mmap or copy")
-      ->check(CLI::IsMember({"mmap", "copy"}))
+  std::vector<std::string> restores;
+  for (const RestoreChoice& choice : RestoreChoices()) {
+    // One VM is no pool.
+    if (choice.shells == Shells::kBare) restores.emplace_back(choice.name);
+  }
+  command->add_option("--restore", options->restore, "how to restore the snapshot")
+      ->check(CLI::IsMember(restores))
+      ->capture_default_str()
+      ->excludes(boot);
+  command
+      ->add_option("--layer", options->layer,
+                   "the function's own snapshot: auto (where there is one), function "
+                   "(take it where there is none) or base (do without)")
+      ->check(CLI::IsMember({"auto", "base", "function"}))
       ->capture_default_str()
       ->excludes(boot);
   command->add_flag("--timings", options->timings, "print where the time went, as JSON, to standard error");

@@ -1,9 +1,12 @@
-// What the commands that start microVMs share: a built runtime, a function's image, a base snapshot.
+// What the commands that start microVMs share: a built runtime, a function's image, snapshots. As
+// node/runtime_access.h has it, for a command's context, with notices on standard error.
 #pragma once
 
-#include <cstdint>
 #include <filesystem>
+#include <optional>
+#include <span>
 #include <string>
+#include <string_view>
 
 #include "base/file_system.h"
 #include "base/result.h"
@@ -11,45 +14,56 @@
 #include "cli/context.h"
 #include "faas/runtime_files.h"
 #include "faas/spawner.h"
-#include "images/runtimefs.h"
+#include "node/runtime_access.h"
 #include "snapshot/catalog.h"
 #include "snapshot/store.h"
 
 namespace snapfaas::cli {
 
-struct OpenedRuntime {
-  images::RuntimeRecipe recipe;
-  std::string kernel_release;
-  faas::RuntimeFiles files;
-};
+using node::DeadlineIn;
+using node::kBootTimeoutSeconds;
+using node::kRestoreTimeoutSeconds;
+using node::Layer;
+using node::OpenedRuntime;
+using node::Rebuild;
+using node::Shells;
 
 // kNotFound names the command that builds the runtime.
 Result<OpenedRuntime> OpenRuntime(const Context& context, const std::string& name);
-OpenedRuntime FromImages(const images::RuntimeImages& images);
 
 std::filesystem::path VmmPath(const Context& context);
 
 // The function's image as an open file that has no name any more.
-Result<UniqueFd> MakeAppfs(const std::filesystem::path& app_dir, const images::RuntimeRecipe& recipe);
+Result<UniqueFd> MakeAppfs(const std::filesystem::path& app_dir, const OpenedRuntime& runtime);
 
 Result<snapshot::Catalog> OpenCatalog(FileSystem& files, const Context& context);
 
-// Takes the base snapshot where there is none, or it was made from other images, with a notice on standard error; a
-// damaged one is an error.
-Result<snapshot::InMemorySnapshot> LoadSnapshot(const Context& context, faas::Spawner& spawner,
-                                                const faas::RuntimeFiles& files, const faas::VmSize& size,
-                                                double timeout_seconds);
+Result<snapshot::LoadedSnapshot> LoadSnapshot(const Context& context, faas::Spawner& spawner,
+                                              const faas::RuntimeFiles& files, const faas::VmSize& size,
+                                              faas::Tier tier, double timeout_seconds);
 
-// Takes the base snapshot unless the one that is there is whole and made from these images.
-enum class Rebuild { kWhereNeeded, kAlways };
+Result<std::optional<snapshot::LoadedSnapshot>> LoadFunctionSnapshot(const Context& context, faas::Spawner& spawner,
+                                                                     const faas::RuntimeFiles& files,
+                                                                     const snapshot::InMemoryImage& runtimefs,
+                                                                     const snapshot::LoadedSnapshot& base, int appfs_fd,
+                                                                     Layer layer, faas::Tier tier);
+
+Status KeepWorkingSet(const Context& context, faas::MicroVm& vm, snapshot::LoadedSnapshot& snapshot);
+
+// A way to restore and what it stands for.
+struct RestoreChoice {
+  std::string_view name;
+  wire::RestoreMode mode;
+  faas::Tier tier;
+  Shells shells = Shells::kBare;
+};
+std::span<const RestoreChoice> RestoreChoices();
+// REQUIRES: the name of one of them.
+const RestoreChoice& RestoreChoiceOf(std::string_view name);
+inline constexpr char kDefaultRestore[] = "prefetch";
+
 Result<snapshot::Manifest> BuildSnapshotWhereNeeded(const Context& context, faas::Spawner& spawner,
                                                     const faas::RuntimeFiles& files, const faas::VmSize& size,
                                                     Rebuild rebuild, double timeout_seconds);
-
-// The deadline so many seconds from now.
-int64_t DeadlineIn(double seconds);
-
-inline constexpr double kBootTimeoutSeconds = 120;
-inline constexpr double kRestoreTimeoutSeconds = 60;
 
 }  // namespace snapfaas::cli

@@ -4,6 +4,7 @@
 
 #include <cstdio>
 #include <ctime>
+#include <limits>
 #include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -180,6 +181,92 @@ Result<int> Remove(const std::string& name, const Context& context) {
   return kExitOk;
 }
 
+std::string WhyUnusable(const snapshot::Catalog::Entry& entry) {
+  if (!entry.manifest) return entry.manifest.error().Message();
+  return entry.is_orphan ? "its base snapshot is gone or was replaced" : "";
+}
+
+nlohmann::ordered_json ToStoreJson(const snapshot::Catalog::Entry& entry) {
+  nlohmann::ordered_json json = {{"folder", entry.folder},
+                                 {"kind", entry.is_base ? "base" : "function"},
+                                 {"disk_mib", ToMib(entry.disk_bytes)},
+                                 {"last_use", FormatTime(entry.last_use_unix_ns / 1'000'000'000)},
+                                 {"usable", entry.IsUsable()}};
+  if (entry.manifest) json["stored_mib"] = ToMib(entry.manifest->stored_bytes);
+  if (!entry.IsUsable()) json["error"] = WhyUnusable(entry);
+  return json;
+}
+
+void PrintSnapshot(const snapshot::Catalog::Entry& entry) {
+  const double stored = entry.manifest ? ToMib(entry.manifest->stored_bytes) : 0;
+  fmt::print("{}\n  {}, {:.1f} MiB stored, {:.1f} MiB on disk, last used {}, {}{}\n", entry.folder,
+             entry.is_base ? "base" : "function", stored, ToMib(entry.disk_bytes),
+             FormatTime(entry.last_use_unix_ns / 1'000'000'000),
+             entry.IsUsable() ? "usable" : "unusable: ", WhyUnusable(entry));
+}
+
+Result<int> ListStore(ListFormat format, const Context& context) {
+  auto entries = ListSnapshots(context);
+  if (!entries) return Forward(entries.error());
+  if (format == ListFormat::kJson) {
+    auto list = nlohmann::ordered_json::array();
+    for (const auto& entry : *entries) list.push_back(ToStoreJson(entry));
+    fmt::print("{}\n", list.dump(2));
+    return kExitOk;
+  }
+  if (entries->empty()) fmt::print("there is no snapshot; take one: snapfaas runtime build python3\n");
+  uint64_t disk_bytes = 0;
+  for (const auto& entry : *entries) {
+    PrintSnapshot(entry);
+    disk_bytes += entry.disk_bytes;
+  }
+  if (!entries->empty()) fmt::print("{} in all, {:.1f} MiB on disk\n", entries->size(), ToMib(disk_bytes));
+  return kExitOk;
+}
+
+void PrintCollected(const snapshot::Collected& collected, uint64_t limit_bytes) {
+  for (const auto& removed : collected.unusable) {
+    fmt::print("removed {}: {:.1f} MiB, unusable\n", removed.folder, ToMib(removed.disk_bytes));
+  }
+  for (const auto& removed : collected.evicted) {
+    fmt::print("removed {}: {:.1f} MiB, not used for the longest\n", removed.folder, ToMib(removed.disk_bytes));
+  }
+  fmt::print("{} removed, {:.1f} MiB; left are {} base and {} function snapshots, {:.1f} MiB\n",
+             collected.unusable.size() + collected.evicted.size(), ToMib(collected.removed_disk_bytes()),
+             collected.bases, collected.functions, ToMib(collected.disk_bytes));
+  if (collected.pinned_functions > 0) {
+    fmt::print("{} function snapshots were left because they are in use\n", collected.pinned_functions);
+  }
+  if (collected.unusable_bases > 0) {
+    fmt::print("{} base snapshots are unusable; make them anew: snapfaas runtime build NAME --force\n",
+               collected.unusable_bases);
+  }
+  if (!collected.is_within_limit) {
+    fmt::print(
+        "the limit of {:.1f} MiB cannot be reached: base snapshots take {:.1f} MiB, which `snapfaas runtime rm` "
+        "frees\n",
+        ToMib(limit_bytes), ToMib(collected.base_disk_bytes));
+  }
+}
+
+constexpr uint64_t kNoLimit = std::numeric_limits<uint64_t>::max();
+
+Result<int> CollectStore(uint64_t limit_bytes, const Context& context) {
+  auto entries = ListSnapshots(context);
+  if (!entries) return Forward(entries.error());
+  snapshot::Collected collected;
+  if (!entries->empty()) {
+    PosixFileSystem file_system;
+    auto catalog = OpenCatalog(file_system, context);
+    if (!catalog) return Forward(catalog.error());
+    auto done = catalog->Collect(limit_bytes);
+    if (!done) return Forward(done.error());
+    collected = std::move(*done);
+  }
+  PrintCollected(collected, limit_bytes);
+  return kExitOk;
+}
+
 // Runs `action` when the subcommand was given, and turns its outcome into the exit code.
 void OnSelected(CLI::App& command, std::function<Result<Context>()> context, int& exit_code,
                 std::function<Result<int>(const Context&)> action) {
@@ -196,6 +283,31 @@ std::shared_ptr<BuildOptions> AddBuildOptions(CLI::App& command) {
   AddVmSizeOptions(command, options->size);
   command.add_flag("--force", options->force, "make anew what is up to date, too");
   return options;
+}
+
+// Before the number is read, which would make a large one of it.
+std::string CheckNotNegative(const std::string& text) {
+  return text.find('-') == std::string::npos ? std::string() : text + " is no size";
+}
+
+void AddStoreCommands(CLI::App& runtime, std::function<Result<Context>()> context, int& exit_code) {
+  auto* list = runtime.add_subcommand("snapshots", "List the snapshots of runtimes and of functions");
+  list->fallthrough();
+  auto json = std::make_shared<bool>(false);
+  list->add_flag("--json", *json, "as JSON");
+  OnSelected(*list, context, exit_code,
+             [json](const Context& found) { return ListStore(*json ? ListFormat::kJson : ListFormat::kText, found); });
+
+  auto* collect = runtime.add_subcommand("gc", "Remove function snapshots that are unusable, or more than a limit");
+  collect->fallthrough();
+  auto limit = std::make_shared<uint64_t>(kNoLimit);
+  collect
+      ->add_option("--limit", *limit,
+                   "disk space for all snapshots, e.g. 10GiB: those that were not used for the longest go first")
+      ->transform(CLI::AsSizeValue(false))
+      ->transform(CLI::Validator(CheckNotNegative, ""));
+  OnSelected(*collect, std::move(context), exit_code,
+             [limit](const Context& found) { return CollectStore(*limit, found); });
 }
 
 }  // namespace
@@ -227,6 +339,8 @@ void AddRuntimeCommands(CLI::App& app, std::function<Result<Context>()> context,
   auto name = std::make_shared<std::string>();
   remove->add_option("name", *name, "language runtime")->required();
   OnSelected(*remove, context, exit_code, [name](const Context& found) { return Remove(*name, found); });
+
+  AddStoreCommands(*runtime, std::move(context), exit_code);
 }
 
 }  // namespace snapfaas::cli

@@ -1,4 +1,4 @@
-// snapfaas runtime build|snapshot|ls|rm: language runtimes and their base snapshots.
+// snapfaas runtime build|snapshot|ls|rm|snapshots|gc: language runtimes, and the snapshots of them and of functions.
 #pragma once
 
 #include <CLI/CLI.hpp>

@@ -1,0 +1,246 @@
+#include "cli/deploy_command.h"
+
+#include <fmt/format.h>
+
+#include <chrono>
+#include <cstdio>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <utility>
+
+#include "base/base64.h"
+#include "base/clock.h"
+#include "cli/context.h"
+#include "cli/deployment_package.h"
+#include "http/canonical_request.h"
+
+namespace snapfaas::cli {
+namespace {
+
+using nlohmann::json;
+
+// Clients of AWS must name one; nobody here looks at it.
+constexpr char kRole[] = "arn:aws:iam::000000000000:role/snapfaas";
+constexpr double kUploadSeconds = 120;
+// A first deployment may have to take the runtime's base snapshot.
+constexpr double kPatienceSeconds = 300;
+constexpr std::chrono::milliseconds kPollPause{100};
+
+void Say(const FunctionDeployment& options, std::string_view text) {
+  if (options.say) options.say(text);
+}
+
+Result<json> Variables(const std::vector<std::string>& pairs) {
+  json variables = json::object();
+  for (const std::string& pair : pairs) {
+    const size_t equals = pair.find('=');
+    if (equals == 0 || equals == std::string::npos) {
+      return Fail(ErrorCode::kInvalidArgument, "\"{}\" is no environment variable: it must look like NAME=VALUE", pair);
+    }
+    variables[pair.substr(0, equals)] = pair.substr(equals + 1);
+  }
+  return variables;
+}
+
+// Members of CreateFunction and UpdateFunctionConfiguration.
+Result<json> WantedConfiguration(const FunctionDeployment& options) {
+  json wanted = json::object();
+  if (!options.runtime.empty()) wanted["Runtime"] = options.runtime;
+  if (!options.handler.empty()) wanted["Handler"] = options.handler;
+  if (options.memory) wanted["MemorySize"] = *options.memory;
+  if (options.timeout) wanted["Timeout"] = *options.timeout;
+  // Beyond Lambda's own members.
+  if (!options.isolation.empty()) {
+    wanted["SnapFaaS"] = {{"Isolation", options.isolation == "reset" ? "Reset" : "Reuse"}};
+  }
+  if (options.snapshot) wanted["SnapStart"] = {{"ApplyOn", *options.snapshot ? "PublishedVersions" : "None"}};
+  if (!options.environment.empty()) {
+    auto variables = Variables(options.environment);
+    if (!variables) return Forward(variables.error());
+    wanted["Environment"] = {{"Variables", *variables}};
+  }
+  return wanted;
+}
+
+// Whether the function has these members already; it may have more.
+bool Has(const json& current, const json& wanted) {
+  if (!wanted.is_object()) return current == wanted;
+  for (const auto& [key, value] : wanted.items()) {
+    const auto found = current.is_object() ? current.find(key) : current.end();
+    if (found == current.end()) return false;
+    const bool same = key == "Environment" ? *found == value : Has(*found, value);
+    if (!same) return false;
+  }
+  return true;
+}
+
+bool IsInProgress(const json& configuration) {
+  return TextOf(configuration, "State") == "Pending" || TextOf(configuration, "LastUpdateStatus") == "InProgress";
+}
+
+// The configuration once the node is through with what it was told, well or not.
+Result<json> WaitUntilSettled(const NodeClient& node, const FunctionDeployment& options) {
+  const int64_t deadline = MonotonicNanos() + static_cast<int64_t>(kPatienceSeconds * 1e9);
+  bool said = false;
+  for (;;) {
+    auto configuration = node.Call("GET", FunctionPath(options.name, "/configuration"));
+    if (!configuration || !IsInProgress(*configuration)) return configuration;
+    if (MonotonicNanos() > deadline) {
+      return Fail(ErrorCode::kTimedOut, "{} is still not ready after {:.0f} s: see `snapfaas ls` and the node's log",
+                  options.name, kPatienceSeconds);
+    }
+    if (!std::exchange(said, true)) Say(options, fmt::format("the node is making {} ready", options.name));
+    std::this_thread::sleep_for(kPollPause);
+  }
+}
+
+Result<json> WaitUntilReady(const NodeClient& node, const FunctionDeployment& options) {
+  auto configuration = WaitUntilSettled(node, options);
+  if (!configuration) return configuration;
+  if (TextOf(*configuration, "LastUpdateStatus") == "Failed") {
+    return Fail(ErrorCode::kSystem, "{} could not be updated: {}", options.name,
+                TextOf(*configuration, "LastUpdateStatusReason"));
+  }
+  if (TextOf(*configuration, "State") == "Failed") {
+    return Fail(ErrorCode::kSystem, "{} could not be deployed: {}", options.name,
+                TextOf(*configuration, "StateReason"));
+  }
+  return configuration;
+}
+
+// As Lambda has it: the Base64 of the hash's bytes.
+std::string CodeSha256Of(const std::string& zip) {
+  const std::string hex = http::Sha256Hex(zip);
+  std::string bytes;
+  for (size_t i = 0; i < hex.size(); i += 2) {
+    bytes.push_back(static_cast<char>(std::stoi(hex.substr(i, 2), nullptr, 16)));
+  }
+  return EncodeBase64(bytes);
+}
+
+// Whether it serves this very code already.
+bool Serves(const json& configuration, const std::string& zip) {
+  return TextOf(configuration, "State") == "Active" && TextOf(configuration, "LastUpdateStatus") != "Failed" &&
+         TextOf(configuration, "CodeSha256") == CodeSha256Of(zip);
+}
+
+// The handler of a new function that nobody has named.
+Result<std::string> ChooseHandler(const FunctionDeployment& options, const DeploymentPackage& package) {
+  if (!options.handler.empty()) return options.handler;
+  if (package.handler.name.empty()) {
+    return Fail(ErrorCode::kInvalidArgument, "{} has neither app.py nor workload.py: name the handler by --handler",
+                options.source.string());
+  }
+  const std::string& guess = package.handler.name;
+  Say(options, package.handler.is_sure
+                   ? fmt::format("the handler is {}", guess)
+                   : fmt::format("the handler is taken to be {}, though its file does not seem to define it: --handler "
+                                 "names another",
+                                 guess));
+  return package.handler.name;
+}
+
+Result<json> Create(const NodeClient& node, const FunctionDeployment& options, const DeploymentPackage& package,
+                    json wanted) {
+  if (options.runtime.empty()) {
+    return Fail(ErrorCode::kInvalidArgument, "{} is new: name its runtime, e.g. --runtime python3", options.name);
+  }
+  auto handler = ChooseHandler(options, package);
+  if (!handler) return Forward(handler.error());
+  wanted["FunctionName"] = options.name;
+  wanted["Handler"] = *handler;
+  wanted["Role"] = kRole;
+  wanted["Code"] = {{"ZipFile", EncodeBase64(package.zip)}};
+  if (!wanted.contains("SnapStart")) wanted["SnapStart"] = {{"ApplyOn", "PublishedVersions"}};
+  auto created = node.Call("POST", "/2015-03-31/functions", wanted, kUploadSeconds);
+  if (!created) return created;
+  return WaitUntilReady(node, options);
+}
+
+Result<json> Update(const NodeClient& node, const FunctionDeployment& options, const DeploymentPackage& package,
+                    const json& wanted) {
+  // One that is still under way would have this one refused.
+  auto current = WaitUntilSettled(node, options);
+  if (!current) return current;
+  if (!Serves(*current, package.zip)) {
+    const json code = {{"ZipFile", EncodeBase64(package.zip)}};
+    auto updated = node.Call("PUT", FunctionPath(options.name, "/code"), code, kUploadSeconds);
+    if (!updated) return updated;
+    current = WaitUntilReady(node, options);
+    if (!current) return current;
+  }
+  if (Has(*current, wanted)) return current;
+  auto updated = node.Call("PUT", FunctionPath(options.name, "/configuration"), wanted);
+  if (!updated) return updated;
+  return WaitUntilReady(node, options);
+}
+
+struct DeployOptions : FunctionDeployment {
+  std::shared_ptr<ClientOptions> client = std::make_shared<ClientOptions>();
+};
+
+Result<int> Deploy(const NodeClient& node, DeployOptions options) {
+  if (!options.client->json) options.say = [](std::string_view text) { fmt::print(stderr, "snapfaas: {}\n", text); };
+  auto deployed = DeployFunction(node, options);
+  if (!deployed) return Forward(deployed.error());
+  const json& ready = deployed->configuration;
+  if (options.client->json) {
+    PrintJson(ready);
+  } else {
+    fmt::print("{} is {}: {} with {:.0f} MB, {} in {:.0f} s at most\n", options.name,
+               deployed->is_new ? "deployed" : "updated", TextOf(ready, "Runtime"), NumberOf(ready, "MemorySize"),
+               TextOf(ready, "Handler"), NumberOf(ready, "Timeout"));
+  }
+  return kExitOk;
+}
+
+}  // namespace
+
+Result<DeployedFunction> DeployFunction(const NodeClient& node, const FunctionDeployment& deployment) {
+  auto wanted = WantedConfiguration(deployment);
+  if (!wanted) return Forward(wanted.error());
+  auto package = MakePackage(deployment.source);
+  if (!package) return Forward(package.error());
+  auto known = node.Call("GET", FunctionPath(deployment.name, "/configuration"));
+  if (!known && known.error().code != ErrorCode::kNotFound) return Forward(known.error());
+  auto ready = known ? Update(node, deployment, *package, *wanted) : Create(node, deployment, *package, *wanted);
+  if (!ready) return Forward(ready.error());
+  return DeployedFunction{*std::move(ready), !known};
+}
+
+void AddDeployCommand(CLI::App& app, int& exit_code) {
+  auto options = std::make_shared<DeployOptions>();
+  auto* command = app.add_subcommand("deploy", "Deploy a function to a node, or update it");
+  command->fallthrough();
+  AddClientOptions(*command, *options->client);
+  command->add_option("name", options->name, "name of the function")->required();
+  command->add_option("source", options->source, "its folder, or a zip archive of that")->required();
+  command->add_option("--runtime", options->runtime, "language runtime, e.g. python3; required for a new function");
+  command->add_option("--handler", options->handler,
+                      "what is called, as module.function (for a new function: what `snapfaas run` would call)");
+  command->add_option("--memory", options->memory, "memory of its microVMs in MB (128)");
+  command->add_option("--timeout", options->timeout, "seconds that a request may take (3)");
+  command->add_option("--env", options->environment, "an environment variable, NAME=VALUE; replaces all there were")
+      ->take_all()
+      ->allow_extra_args(false);
+  command
+      ->add_option("--isolation", options->isolation,
+                   "reuse: a request finds what the last one left (the default); reset: its microVM as it was when the "
+                   "function was loaded")
+      ->check(CLI::IsMember({"reuse", "reset"}));
+  auto* with = command->add_flag_callback(
+      "--snapshot", [options] { options->snapshot = true; },
+      "start microVMs from a snapshot of the loaded function (the default of a new one)");
+  command
+      ->add_flag_callback(
+          "--no-snapshot", [options] { options->snapshot = false; },
+          "start them from the snapshot of the language runtime")
+      ->excludes(with);
+  OnParsed(
+      *command, options->client, [options](const NodeClient& node) { return Deploy(node, *options); }, exit_code);
+}
+
+}  // namespace snapfaas::cli

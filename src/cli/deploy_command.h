@@ -1,0 +1,44 @@
+// snapfaas deploy: makes or updates a function of a node, and waits until it can be invoked.
+#pragma once
+
+#include <CLI/CLI.hpp>
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+#include "cli/node_client.h"
+
+namespace snapfaas::cli {
+
+// What is not given stays as it is, or is the node's default for a new function.
+struct FunctionDeployment {
+  std::string name;
+  std::filesystem::path source;
+  std::string runtime;
+  std::string handler;
+  std::optional<uint32_t> memory;
+  std::optional<uint32_t> timeout;
+  std::vector<std::string> environment;  // NAME=VALUE; replaces all there were
+  std::string isolation;
+  std::optional<bool> snapshot;
+  std::function<void(std::string_view text)> say;  // what happens meanwhile, for a person; may be empty
+};
+
+struct DeployedFunction {
+  nlohmann::json configuration;
+  bool is_new = false;
+};
+
+// Returns when the function can be invoked.
+Result<DeployedFunction> DeployFunction(const NodeClient& node, const FunctionDeployment& deployment);
+
+void AddDeployCommand(CLI::App& app, int& exit_code);
+
+}  // namespace snapfaas::cli

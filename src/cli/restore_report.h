@@ -1,0 +1,63 @@
+// The results of snapfaas bench restore as JSON and as text for a person.
+#pragma once
+
+#include <cstdint>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+#include "cli/breakdown_report.h"
+#include "faas/spawner.h"
+
+namespace snapfaas::cli {
+
+// One way to bring a microVM to life, measured several times.
+struct RestoreSample {
+  std::string mode;   // a RestoreChoice's name, or "reset"
+  std::string store;  // "memory", "disk-warm" or "disk-cold": with or without the page cache
+  std::string layer;  // "base" or "function"
+  faas::VmSize size;
+  Runs runs;                    // of RestoreBreakdown; not empty
+  std::vector<double> warm_ms;  // a second request, to the idle microVM; one for each run
+  uint64_t private_kib = 0;     // of the VMM after the third request
+};
+
+// What snapfaas-floor measured.
+struct FloorSample {
+  faas::VmSize size;
+  std::vector<double> floor_ms;           // not empty
+  std::vector<double> prepared_floor_ms;  // not empty
+};
+
+struct RestoreReport {
+  nlohmann::ordered_json host;
+  std::string accelerator;
+  std::string commit;
+  std::string runtime;
+  faas::VmSize boot_size;
+  Runs boots;                          // of BootBreakdown; not empty
+  std::vector<FloorSample> floors;     // a size each; not empty
+  std::vector<RestoreSample> samples;  // by size, in the order of `floors`
+};
+
+nlohmann::ordered_json ToJson(const RestoreReport& report);
+
+enum class TableStyle { kTerminal, kMarkdown };
+
+// A row for each sample.
+std::string Table(const RestoreReport& report, TableStyle style);
+
+// The floors, then how the ways compare at the first size, a line each; a comparison whose samples were not measured is
+// left out.
+std::string Conclusions(const RestoreReport& report);
+
+// From what snapfaas-floor prints. kCorrupt.
+Result<FloorSample> ParseFloor(std::string_view json);
+
+// Anonymous of a /proc/<pid>/smaps_rollup: pages that this process alone has, and will have however many map the same
+// files. kCorrupt where it is missing.
+Result<uint64_t> ParsePrivateKib(std::string_view smaps);
+
+}  // namespace snapfaas::cli
