@@ -8,7 +8,24 @@ import pathlib
 import re
 import sys
 
-FLOORS = ["base", "memory", "wire", "kvm", "snapshot", "devices", "vmm", "faas", "host", "images", "cli", "apps"]
+FLOORS = [
+    "base",
+    "memory",
+    "wire",
+    "kvm",
+    "snapshot",
+    "devices",
+    "vmm",
+    "faas",
+    "host",
+    "images",
+    "registry",
+    "node",
+    "http",
+    "gateway",
+    "cli",
+    "apps",
+]
 
 # Folders that do not know each other although one stands below the other.
 NEVER = {
@@ -19,6 +36,15 @@ NEVER = {
     ("host", "vmm"),
     ("images", "vmm"),
     ("cli", "vmm"),
+    ("registry", "faas"),
+    ("registry", "vmm"),
+    ("registry", "images"),
+    ("node", "vmm"),
+    ("node", "host"),
+    ("http", "faas"),
+    ("http", "node"),
+    ("gateway", "vmm"),
+    ("gateway", "images"),
 }
 
 INCLUDE = re.compile(r'^\s*#\s*include\s+"([^"/]+)/[^"]+"')

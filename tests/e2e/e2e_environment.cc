@@ -20,8 +20,6 @@
 namespace snapfaas::e2e {
 namespace {
 
-constexpr char kScratchPattern[] = "/tmp/snapfaas-e2e-XXXXXX";
-
 [[noreturn]] void GiveUp(const Error& error) {
   fmt::print(stderr, "the end-to-end tests cannot run: {}\n", error.Message());
   std::exit(1);
@@ -44,7 +42,7 @@ std::vector<std::string> Leftovers() {
   std::error_code ignored;
   for (const auto& entry : std::filesystem::directory_iterator(std::filesystem::temp_directory_path(), ignored)) {
     const std::string name = entry.path().filename().string();
-    if (name.starts_with("snapfaas-") && !name.starts_with("snapfaas-e2e-")) found.push_back(name);
+    if (name.starts_with("snapfaas-") || name.starts_with(".tmp-")) found.push_back(name);
   }
   return found;
 }
@@ -66,19 +64,33 @@ Environment& Environment::Get() {
   return *environment;
 }
 
-const snapshot::InMemorySnapshot& Environment::snapshot() {
+const snapshot::LoadedSnapshot& Environment::snapshot() {
   if (!snapshot_) {
-    auto loaded = cli::LoadSnapshot(context_, *spawner_, runtime_.files, faas::VmSize(), cli::kBootTimeoutSeconds);
+    auto loaded = cli::LoadSnapshot(context_, *spawner_, runtime_.files, faas::VmSize(), faas::Tier::kMemory,
+                                    cli::kBootTimeoutSeconds);
     if (!loaded) GiveUp(loaded.error());
     snapshot_.emplace(std::move(*loaded));
   }
   return *snapshot_;
 }
 
+const snapshot::InMemoryImage& Environment::runtimefs() {
+  if (!runtimefs_) {
+    auto loaded = faas::LoadRuntimefs(runtime_.files);
+    if (!loaded) GiveUp(loaded.error());
+    runtimefs_.emplace(std::move(*loaded));
+  }
+  return *runtimefs_;
+}
+
+Result<faas::RestoreImages> Environment::OpenImages(wire::RestoreMode mode) {
+  return faas::OpenRestoreImages(runtimefs(), snapshot(), mode);
+}
+
 UniqueFd Environment::Appfs(const std::string& name) {
   auto& image = appfs_[name];
   if (!image.valid()) {
-    auto built = cli::MakeAppfs(Function(name), runtime_.recipe);
+    auto built = cli::MakeAppfs(Function(name), runtime_);
     if (!built) GiveUp(built.error());
     image = std::move(*built);
   }
@@ -91,16 +103,20 @@ void EndToEndTest::TearDown() {
   EXPECT_EQ(Leftovers(), std::vector<std::string>());
 }
 
-Result<faas::MicroVm> RestoreWith(const std::string& function, wire::RestoreMode mode, double timeout_seconds) {
+Status RestoreInto(faas::MicroVm& vm, const std::string& function, wire::RestoreMode mode, int64_t deadline_ns) {
   auto& environment = Environment::Get();
-  auto images = faas::OpenRestoreImages(environment.runtime().files, environment.snapshot(), mode);
+  auto images = environment.OpenImages(mode);
   if (!images) return Forward(images.error());
   faas::FunctionFiles files;
   files.appfs = environment.Appfs(function);
+  return vm.Restore(std::move(*images), std::move(files), deadline_ns);
+}
+
+Result<faas::MicroVm> RestoreWith(const std::string& function, wire::RestoreMode mode, double timeout_seconds) {
   const int64_t deadline = cli::DeadlineIn(timeout_seconds);
-  auto vm = faas::MicroVm::Launch(environment.spawner(), faas::VmSize(), deadline);
+  auto vm = faas::MicroVm::Launch(Environment::Get().spawner(), faas::VmSize(), deadline);
   if (!vm) return vm;
-  auto restored = vm->Restore(std::move(*images), std::move(files), deadline);
+  auto restored = RestoreInto(*vm, function, mode, deadline);
   if (!restored) return Forward(restored.error());
   return vm;
 }
@@ -161,17 +177,6 @@ UniqueFd FileWith(const std::string& bytes) {
   EXPECT_TRUE(WriteAll(file.get(), bytes));
   EXPECT_EQ(::lseek(file.get(), 0, SEEK_SET), 0);
   return file;
-}
-
-ScratchFolder::ScratchFolder() {
-  std::string pattern = kScratchPattern;
-  EXPECT_NE(::mkdtemp(pattern.data()), nullptr);
-  path_ = pattern;
-}
-
-ScratchFolder::~ScratchFolder() {
-  std::error_code ignored;
-  std::filesystem::remove_all(path_, ignored);
 }
 
 }  // namespace snapfaas::e2e

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "base/scratch_folder_for_tests.h"
 #include "cli/context.h"
 #include "cli/runtime_access.h"
 #include "faas/launcher.h"
@@ -30,7 +31,11 @@ class Environment {
   const cli::OpenedRuntime& runtime() const { return runtime_; }
   faas::Spawner& spawner() { return *spawner_; }
   // Of 128 MiB and 1 vCPU; taken at the first call where it is missing.
-  const snapshot::InMemorySnapshot& snapshot();
+  const snapshot::LoadedSnapshot& snapshot();
+  // In memory, for all microVMs to share.
+  const snapshot::InMemoryImage& runtimefs();
+  // Descriptors for one more microVM of that snapshot.
+  Result<faas::RestoreImages> OpenImages(wire::RestoreMode mode);
   // The image of tests/e2e/functions/<name>, as a new descriptor.
   UniqueFd Appfs(const std::string& name);
 
@@ -40,7 +45,8 @@ class Environment {
   cli::Context context_;
   cli::OpenedRuntime runtime_;
   std::unique_ptr<faas::ProcessSpawner> spawner_;
-  std::optional<snapshot::InMemorySnapshot> snapshot_;
+  std::optional<snapshot::InMemoryImage> runtimefs_;
+  std::optional<snapshot::LoadedSnapshot> snapshot_;
   std::map<std::string, UniqueFd> appfs_;
 };
 
@@ -51,6 +57,9 @@ class EndToEndTest : public ::testing::Test {
 
   Environment& environment_ = Environment::Get();
 };
+
+// Restores this microVM with one of the test functions.
+Status RestoreInto(faas::MicroVm& vm, const std::string& function, wire::RestoreMode mode, int64_t deadline_ns);
 
 // A microVM restored with one of the test functions.
 Result<faas::MicroVm> RestoreWith(const std::string& function, wire::RestoreMode mode = wire::RestoreMode::kMmap,
@@ -75,18 +84,5 @@ std::filesystem::path Function(const std::string& name);
 
 // A memfd with these bytes, read from the start.
 UniqueFd FileWith(const std::string& bytes);
-
-// A folder for one test, removed with everything in it.
-class ScratchFolder {
- public:
-  ScratchFolder();
-  ScratchFolder(const ScratchFolder&) = delete;
-  ScratchFolder& operator=(const ScratchFolder&) = delete;
-  ~ScratchFolder();
-  const std::filesystem::path& path() const { return path_; }
-
- private:
-  std::filesystem::path path_;
-};
 
 }  // namespace snapfaas::e2e

@@ -22,6 +22,7 @@ namespace {
 
 using ::testing::AllOf;
 using ::testing::HasSubstr;
+using ::testing::Not;
 using ::testing::StartsWith;
 
 std::string ReadFile(const std::filesystem::path& path) {
@@ -70,10 +71,9 @@ class ErrorTest : public EndToEndTest {
 
   // What restoring from this state says, in a microVM of this size.
   std::string RestoreError(const std::string& state, const faas::VmSize& size = faas::VmSize()) {
-    auto images =
-        faas::OpenRestoreImages(environment_.runtime().files, environment_.snapshot(), wire::RestoreMode::kMmap);
+    auto images = environment_.OpenImages(wire::RestoreMode::kMmap);
     EXPECT_TRUE(images);
-    images->state = FileWith(state);
+    images->snapshot.state = FileWith(state);
     const int64_t deadline = cli::DeadlineIn(30);
     auto vm = faas::MicroVm::Launch(environment_.spawner(), size, deadline);
     if (!vm) return vm.error().Message();
@@ -115,8 +115,7 @@ TEST_F(ErrorTest, RuntimefsThatIsNoFileSystem) {
 }
 
 TEST_F(ErrorTest, AppfsThatIsNoFileSystem) {
-  auto images =
-      faas::OpenRestoreImages(environment_.runtime().files, environment_.snapshot(), wire::RestoreMode::kMmap);
+  auto images = environment_.OpenImages(wire::RestoreMode::kMmap);
   ASSERT_TRUE(images);
   auto vm = faas::MicroVm::Launch(environment_.spawner(), faas::VmSize(), cli::DeadlineIn(30));
   ASSERT_TRUE(vm) << vm.error().Message();
@@ -207,15 +206,23 @@ TEST_F(SnapshotErrorTest, MissingMemory) {
   EXPECT_THAT(Run(), HasSubstr("memory"));
 }
 
-TEST_F(SnapshotErrorTest, ManifestOfAnotherVersion) {
+// One from before an upgrade is no error: it is made of nothing but the runtime's images.
+TEST_F(SnapshotErrorTest, ManifestOfAnotherVersionIsSaidAndTheSnapshotTakenAnew) {
   auto text = ReadFile(folder() / "manifest.json");
   const size_t found = text.find("\"format_version\"");
   ASSERT_NE(found, std::string::npos);
-  const size_t digit = text.find('1', found);
+  const size_t digit = text.find('2', found);
   ASSERT_NE(digit, std::string::npos);
   text[digit] = '7';
   WriteFile(folder() / "manifest.json", text);
-  EXPECT_THAT(Run(), HasSubstr("version 7"));
+  const std::vector<std::string> run = {"--data", data_.path().string(),      "run", "--runtime", "python3",
+                                        "--app",  Function("raises").string()};
+  const auto first = RunSnapfaas(run, "{}\n");
+  EXPECT_EQ(first.exit_code, 0) << first.err;
+  EXPECT_THAT(first.err, HasSubstr("is out of date: taking it now"));
+  const auto second = RunSnapfaas(run, "{}\n");
+  EXPECT_EQ(second.exit_code, 0) << second.err;
+  EXPECT_THAT(second.err, Not(HasSubstr("out of date")));
 }
 
 TEST_F(ErrorTest, StateOfAnotherVersion) {
@@ -294,6 +301,16 @@ TEST_F(ErrorTest, KilledVmm) {
   killer.join();
   ASSERT_FALSE(response);
   EXPECT_THAT(response.error().Message(), HasSubstr("snapfaas-vmm was killed by signal 9 (Killed)"));
+}
+
+TEST_F(ErrorTest, EndOfTheFunctionsProcessIsToldAtOnceAndByItsReason) {
+  const auto message = [](const std::string& event) {
+    return FailingMessage({"run", "--runtime", "python3", "--app", Function("ends").string()}, event + "\n");
+  };
+  EXPECT_EQ(message(R"({"how":"exit","status":0})"), "snapfaas: Runtime exited without providing a reason\n");
+  EXPECT_EQ(message(R"({"how":"exit","status":3})"), "snapfaas: Runtime exited with error: exit status 3\n");
+  EXPECT_EQ(message(R"({"how":"fault"})"), "snapfaas: Runtime exited with error: signal: segmentation fault\n");
+  EXPECT_EQ(message(R"({"how":"hoard"})"), "snapfaas: Runtime exited with error: signal: killed\n");
 }
 
 TEST_F(ErrorTest, FunctionThatDoesNotAnswerInTime) {

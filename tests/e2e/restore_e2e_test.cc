@@ -2,15 +2,19 @@
 #include <gtest/gtest.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 
+#include <csignal>
 #include <nlohmann/json.hpp>
 #include <set>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "base/clock.h"
 #include "base/mapped_region.h"
 #include "e2e_environment.h"
+#include "faas/shell_pool.h"
 #include "snapshot/hash.h"
 
 namespace snapfaas::e2e {
@@ -40,7 +44,7 @@ class RestoreTest : public EndToEndTest {
  private:
   std::pair<uint64_t, uint64_t> Hashes() {
     const auto& snapshot = environment_.snapshot();
-    return {HashOf(snapshot.state_fd()), HashOf(snapshot.memory_fd())};
+    return {HashOf(snapshot.state_fd()), HashOf(snapshot.images().image)};
   }
   std::pair<uint64_t, uint64_t> before_;
 };
@@ -82,6 +86,37 @@ TEST_F(RestoreTest, EightAtOnceAreIndependent) {
     EXPECT_EQ(answer["calls"], 2);
     EXPECT_EQ(answer["ids"], json::array({id, 100 + id}));
   }
+}
+
+TEST_F(RestoreTest, ShellsOfAPoolServeAndKilledOnesAreReplaced) {
+  auto pool = faas::ShellPool::Create(environment_.spawner(), faas::ShellPool::Limits());
+  ASSERT_TRUE(pool) << pool.error().Message();
+  const faas::VmSize size;
+  ASSERT_TRUE((*pool)->Reserve(size, 2));
+  auto full = (*pool)->WaitFull(size, cli::DeadlineIn(30));
+  ASSERT_TRUE(full) << full.error().Message();
+  const auto killed = VmmChildren();
+  EXPECT_EQ(killed.size(), 2u);
+  for (const pid_t pid : killed) {
+    ::kill(pid, SIGKILL);
+    siginfo_t info{};
+    EXPECT_EQ(::waitid(P_PID, static_cast<id_t>(pid), &info, WEXITED | WNOWAIT), 0);
+  }
+  for (int id = 0; id < 3; ++id) {
+    const int64_t asked = MonotonicNanos();
+    auto taken = (*pool)->Take(size, cli::DeadlineIn(30));
+    ASSERT_TRUE(taken) << taken.error().Message();
+    auto vm = faas::MicroVm::Create(std::move(taken->shell), asked);
+    ASSERT_TRUE(vm) << vm.error().Message();
+    auto restored = RestoreInto(*vm, "counter", wire::RestoreMode::kMmap, cli::DeadlineIn(60));
+    ASSERT_TRUE(restored) << restored.error().Message();
+    ExpectFirstCall(Ask(*vm, {{"id", id}}), id);
+  }
+  full = (*pool)->WaitFull(size, cli::DeadlineIn(30));
+  EXPECT_TRUE(full) << full.error().Message();
+  EXPECT_EQ(VmmChildren().size(), 2u);
+  (*pool)->Stop();
+  EXPECT_EQ(VmmChildren().size(), 0u);
 }
 
 TEST_F(RestoreTest, OneSnapshotServesDifferentFunctions) {

@@ -59,7 +59,7 @@ TEST_F(RunCommandTest, TimingsNameEveryPhase) {
   const auto timings = json::parse(lines.back(), nullptr, false);
   ASSERT_TRUE(timings.is_object()) << result.err;
   const auto& phases = timings["restore_ms"];
-  for (const char* phase : {"vmm", "memory", "mount", "load", "request", "ready", "response"}) {
+  for (const char* phase : {"vmm", "memory", "identity", "mount", "load", "request", "ready", "response"}) {
     ASSERT_TRUE(phases.contains(phase)) << phase;
     EXPECT_GT(phases[phase].get<double>(), 0) << phase;
   }
@@ -86,6 +86,36 @@ TEST_F(RunCommandTest, ExceptionIsALineAndTheVmGoesOn) {
   EXPECT_THAT(error["errorMessage"].get<std::string>(), HasSubstr("told to fail"));
   EXPECT_FALSE(error["stackTrace"].empty());
   EXPECT_EQ(json::parse(lines[1], nullptr, false), json::parse(R"({"ok":true})"));
+}
+
+// Only where this machine's Python is the guest's, as on Debian 12.
+TEST_F(RunCommandTest, FunctionIsLoadedFromBytecodeAndTracebacksShowItsSource) {
+  const auto result =
+      RunSnapfaas({"run", "--runtime", "python3", "--app", Function("compiled").string()}, "{}\n{\"fail\":true}\n");
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  const auto lines = Lines(result.out);
+  ASSERT_EQ(lines.size(), 2u) << result.out << result.err;
+  EXPECT_EQ(json::parse(lines[0], nullptr, false), json::parse(R"({"bytecode":true,"source":"/srv/app.py"})"));
+  const auto error = json::parse(lines[1], nullptr, false);
+  ASSERT_EQ(error["stackTrace"].size(), 1u) << lines[1];
+  EXPECT_THAT(error["stackTrace"][0].get<std::string>(), HasSubstr("\"/srv/app.py\", line 8, in handle\n    raise"));
+}
+
+TEST_F(RunCommandTest, FunctionThatFillsItsTemporaryFolderIsToldSo) {
+  const auto result = RunSnapfaas({"run", "--runtime", "python3", "--app", Function("fills").string()}, "{}\n{}\n");
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_THAT(result.out, HasSubstr(R"({"before": [], "error": "No space left on device"})"));
+}
+
+TEST_F(RunCommandTest, DeployedFunctionIsRunByItsConfiguration) {
+  const auto result = RunSnapfaas({"run", "--runtime", "python3", "--app", Function("deployed").string()}, "{}\n");
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  const auto answer = json::parse(result.out, nullptr, false);
+  EXPECT_EQ(answer["folder"], "/var/task");
+  EXPECT_EQ(answer["file"], "/var/task/app.py");
+  EXPECT_EQ(answer["key"], "value");
+  EXPECT_EQ(answer["handler"], "app.main");
+  EXPECT_EQ(answer["stream"].get<std::string>().substr(10, 10), "/[$LATEST]");
 }
 
 TEST_F(RunCommandTest, LineThatIsNoJsonIsAnsweredAndTheExitCodeTells) {

@@ -30,8 +30,9 @@ class Guest:
             path.write_text(text)
         # The contract's fixed folder is the one thing that a test outside a guest cannot have.
         script = self.folder / "bootstrap.py"
-        text, count = re.subn(r'^TASK_ROOT = "/srv"$', f'TASK_ROOT = "{self.task}"', BOOTSTRAP.read_text(), flags=re.M)
-        assert count == 1
+        text, count = re.subn(r'^(TASK_ROOT|LAMBDA_TASK_ROOT) = "[/a-z]+"$', rf'\1 = "{self.task}"',
+                              BOOTSTRAP.read_text(), flags=re.M)
+        assert count == 2
         script.write_text(text)
         self.host, channel = socket.socketpair()
         self.host.settimeout(TIMEOUT)
@@ -221,6 +222,148 @@ def handler(event, context):
         self.assertRegex(got["id"], r"^[0-9a-f-]{36}$")
 
 
+    def test_client_context_is_an_object(self):
+        text = """
+def handler(event, context):
+    c = context.client_context
+    return [c.custom, c.env, c.client.app_title, c.client.installation_id, context.identity.cognito_identity_id]
+"""
+        guest = self.loaded({"app.py": text})
+        guest.send("context", {"clientContext": {"custom": {"k": 1}, "env": {"e": "v"}, "client": {"app_title": "t"}}})
+        self.assertEqual(guest.ask({}), ("result", [{"k": 1}, {"e": "v"}, "t", None, None]))
+
+    def test_client_context_may_be_absent(self):
+        guest = self.loaded({"app.py": "def handler(e, c): return c.client_context is None\n"})
+        self.assertEqual(guest.ask({}), ("result", True))
+
+
+def deployed(files, handler="app.handler", **more):
+    """Files of a deployed function."""
+    return {**files, ".snapfaas/function.json": json.dumps({"handler": handler, **more})}
+
+
+class Deployed(BootstrapTest):
+    def test_handler_is_the_configured_one(self):
+        files = {"app.py": "def handler(e, c): return 'app'\n", "other.py": "def main(e, c): return [e, 'other']\n"}
+        self.assertEqual(self.loaded(deployed(files, "other.main")).ask(1), ("result", [1, "other"]))
+
+    def test_handler_in_a_folder(self):
+        files = {"deep/er/mod.py": "def fn(e, c): return __name__\n"}
+        for handler in ("deep/er/mod.fn", "deep.er.mod.fn"):
+            self.assertEqual(self.loaded(deployed(files, handler)).ask({}), ("result", "deep.er.mod"))
+
+    def test_handler_of_a_script_without_suffix(self):
+        files = {"workload": "def handle(e): return e + 1\n"}
+        self.assertEqual(self.loaded(deployed(files, "workload.handle")).ask(1), ("result", 2))
+
+    def test_handle_may_take_a_context(self):
+        for text in ("def handle(e, c): return c.function_name\n", "def handle(*a): return a[1].function_name\n"):
+            guest = self.loaded(deployed({"app.py": text}, "app.handle", functionName="f"))
+            self.assertEqual(guest.ask({}), ("result", "f"))
+
+    def test_environment(self):
+        files = {"app.py": "import os\nat_load = dict(os.environ)\ndef handler(e, c): return at_load\n"}
+        guest = self.loaded(deployed(files, functionName="f", functionVersion="3", memorySize=256, region="eu-west-1",
+                                     environment={"KEY": "välue", "AWS_REGION": "mine"}))
+        got = guest.ask({})[1]
+        want = {
+            "_HANDLER": "app.handler", "LAMBDA_TASK_ROOT": str(guest.task), "AWS_LAMBDA_FUNCTION_NAME": "f",
+            "AWS_LAMBDA_FUNCTION_VERSION": "3", "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "256",
+            "AWS_LAMBDA_LOG_GROUP_NAME": "/aws/lambda/f", "AWS_DEFAULT_REGION": "eu-west-1", "TZ": ":UTC",
+            "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand", "KEY": "välue", "AWS_REGION": "mine",
+        }
+        self.assertEqual({key: got.get(key) for key in want}, want)
+        self.assertRegex(got["AWS_EXECUTION_ENV"], r"^AWS_Lambda_python3\.\d+$")
+        self.assertRegex(got["AWS_LAMBDA_LOG_STREAM_NAME"], r"^\d{4}/\d\d/\d\d/\[3\][0-9a-f]{32}$")
+
+    def test_own_time_zone_counts(self):
+        files = {"app.py": "import time\ndef handler(e, c): return time.localtime(0).tm_hour\n"}
+        guest = self.loaded(deployed(files, environment={"TZ": "XXX-5"}))
+        self.assertEqual(guest.ask({}), ("result", 5))
+
+    def test_python_path_of_its_own(self):
+        files = {"app.py": "import near\ndef handler(e, c): return near.X\n", "lib/near.py": "X = 1\n"}
+        guest = Guest(deployed(files))
+        self.addCleanup(guest.close)
+        configuration = {"handler": "app.handler", "environment": {"PYTHONPATH": str(guest.task / "lib")}}
+        (guest.task / ".snapfaas/function.json").write_text(json.dumps(configuration))
+        self.assertEqual(guest.hear(), "ready")
+        guest.tell(f"load {SEED}")
+        self.assertEqual(guest.hear(), "loaded", guest.log())
+        self.assertEqual(guest.ask({}), ("result", 1))
+
+    def test_working_folder_is_the_function(self):
+        files = {"app.py": "def handler(e, c): return open('data.txt').read()\n", "data.txt": "here"}
+        self.assertEqual(self.loaded(deployed(files)).ask({}), ("result", "here"))
+
+    def test_context_is_known_without_the_host(self):
+        values = "c.function_name, c.function_version, c.memory_limit_in_mb, c.log_stream_name"
+        files = {"app.py": f"def handler(e, c): return [{values}]\n"}
+        guest = self.loaded(deployed(files, functionName="f", memorySize=128))
+        first = guest.ask({})[1]
+        self.assertEqual(first[:3], ["f", "$LATEST", "128"])
+        self.assertEqual(guest.ask({})[1][3], first[3], "the stream is the microVM's")
+
+    def test_errors_are_lambda_s_and_in_the_log(self):
+        text = "def inner():\n    raise ValueError('bad')\ndef handler(e, c):\n    inner()\n"
+        guest = self.loaded(deployed({"app.py": text}))
+        guest.send("context", {"requestId": "r-1"})
+        kind, report = guest.ask({})
+        self.assertEqual((kind, list(report)), ("error", ["errorMessage", "errorType", "requestId", "stackTrace"]))
+        self.assertEqual(list(report.values())[:3], ["bad", "ValueError", "r-1"])
+        app = guest.task / "app.py"
+        self.assertEqual(report["stackTrace"], [f'  File "{app}", line 4, in handler\n    inner()\n',
+                                                f'  File "{app}", line 2, in inner\n    raise ValueError(\'bad\')\n'])
+        self.assertIn("[ERROR] ValueError: bad\nTraceback (most recent call last):\n  File", guest.log())
+
+    def test_logging_names_level_and_request(self):
+        text = ("import logging\nlogger = logging.getLogger()\nlogger.setLevel('INFO')\nlogger.info('loading')\n"
+                "def handler(e, c):\n    logger.info('hello %d', e)\n    logging.debug('unheard')\n")
+        guest = self.loaded(deployed({"app.py": text}))
+        guest.send("context", {"requestId": "r-1"})
+        self.assertEqual(guest.ask(7), ("result", None))
+        time = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"
+        self.assertRegex(guest.log(), rf"^\[INFO\]\t{time}\t\tloading\n\[INFO\]\t{time}\tr-1\thello 7\n$")
+
+    def check_refused(self, files, error_type, message, handler="app.handler"):
+        report = self.failed(deployed(files, handler))
+        self.assertEqual((report["errorType"], report["errorMessage"], report["requestId"]), (error_type, message, ""))
+
+    def test_missing_module(self):
+        self.check_refused({}, "Runtime.ImportModuleError", "Unable to import module 'app': No module named 'app'")
+
+    def test_module_that_misses_another(self):
+        self.check_refused({"app.py": "import no_such\n"}, "Runtime.ImportModuleError",
+                           "Unable to import module 'app': No module named 'no_such'")
+
+    def test_missing_handler(self):
+        self.check_refused({"app.py": ""}, "Runtime.HandlerNotFound", "Handler 'handler' missing on module 'app'")
+
+    def test_handler_without_a_dot(self):
+        self.check_refused({"app.py": ""}, "Runtime.MalformedHandlerName",
+                           "Bad handler 'app': not enough values to unpack (expected 2, got 1)", "app")
+
+    def test_built_in_module(self):
+        self.check_refused({"sys.py": ""}, "Runtime.BuiltInModuleConflict",
+                           "Cannot use built-in module sys as a handler module", "sys.handler")
+
+    def test_syntax_error(self):
+        report = self.failed(deployed({"app.py": "def handler(\n"}))
+        self.assertEqual(report["errorType"], "Runtime.UserCodeSyntaxError")
+        self.assertTrue(report["errorMessage"].startswith("Syntax error in module 'app': "), report)
+
+    def test_failure_to_load_is_in_the_log(self):
+        guest = self.start(deployed({"app.py": "1 / 0\n"}))
+        self.assertEqual(guest.receive()[0], "init-error")
+        self.assertIn("[ERROR] ZeroDivisionError: division by zero\nTraceback", guest.log())
+
+    def test_damaged_configuration(self):
+        for text in ("{", "[]", "{}", '{"handler": 1}', '{"handler": "app.handler", "environment": {"a": 1}}'):
+            report = self.failed({"app.py": "def handler(e, c): pass\n", ".snapfaas/function.json": text})
+            self.assertEqual(report["errorType"], "Runtime.InitError", text)
+            self.doCleanups()
+
+
 class Failures(BootstrapTest):
     def check_error(self, guest, error_type, event=None):
         guest.send("context", {"requestId": "r-1"})
@@ -322,6 +465,155 @@ class Randomness(BootstrapTest):
 
     def test_the_seed_decides(self):
         self.assertEqual(self.loaded(self.APP).ask({}), self.loaded(self.APP).ask({}))
+
+
+class Checkpoint(BootstrapTest):
+    """The function's snapshot: `load <seed> checkpoint`, the snapshot point, `resume <seed>`."""
+
+    APP = """
+import os, random
+from snapshot_restore_py import register_after_restore, register_before_snapshot
+done = []
+numbers = [random.random()]
+def note(*args, **kwargs):
+    done.append([*args, kwargs])
+register_before_snapshot(note, "before", 1)
+register_before_snapshot(note, "before", 2, last=True)
+register_after_restore(note, "after", 1)
+register_after_restore(note, "after", 2, last=True)
+@register_after_restore
+def draw():
+    numbers.append(random.random())
+def handle(event):
+    numbers.append(random.random())
+    return {"done": done, "numbers": numbers, "type": os.environ["AWS_LAMBDA_INITIALIZATION_TYPE"]}
+"""
+
+    def start_checkpoint(self, text, seed=SEED):
+        guest = Guest({"app.py": text})
+        self.addCleanup(guest.close)
+        self.assertEqual(guest.hear(), "ready")
+        guest.tell(f"load {seed} checkpoint")
+        return guest
+
+    def resumed(self, text, seed=SEED, load_seed=SEED):
+        guest = self.start_checkpoint(text, load_seed)
+        self.assertEqual(guest.hear(), "loaded", guest.log())
+        guest.tell(f"resume {seed}")
+        return guest
+
+    def check_answers_with(self, guest, message):
+        kind, report = guest.receive()
+        self.assertEqual((kind, report["errorMessage"]), ("init-error", message))
+        self.assertEqual(guest.ask({}), ("error", report))
+        self.assertEqual(guest.ask({}), ("error", report))
+        return report
+
+    def test_hooks_run_before_backwards_and_after_forwards(self):
+        kind, answer = self.resumed(self.APP).ask({})
+        self.assertEqual(kind, "result")
+        self.assertEqual(
+            answer["done"],
+            [["before", 2, {"last": True}], ["before", 1, {}], ["after", 1, {}], ["after", 2, {"last": True}]],
+        )
+
+    def test_after_hooks_wait_for_the_restore(self):
+        text = (
+            "from snapshot_restore_py import register_after_restore, register_before_snapshot\n"
+            "register_before_snapshot(print, 'before')\nregister_after_restore(print, 'after')\n"
+            "def handle(e): return 1\n"
+        )
+        guest = self.start_checkpoint(text)
+        self.assertEqual(guest.hear(), "loaded", guest.log())
+        # What it printed is out, so that it is not printed again in every restored VM.
+        self.assertEqual(guest.log(), "before\n")
+        guest.tell(f"resume {SEED}")
+        self.assertEqual(guest.ask({}), ("result", 1))
+        self.assertEqual(guest.log(), "before\nafter\n")
+
+    def test_function_goes_on_serving_with_what_it_has_loaded(self):
+        guest = self.resumed("n = 0\ndef handle(e):\n    global n\n    n += e\n    return n\n")
+        self.assertEqual([guest.ask(1), guest.ask(2)], [("result", 1), ("result", 3)])
+
+    def test_event_may_wait_for_the_restore(self):
+        guest = self.start_checkpoint("def handle(e): return e\n")
+        self.assertEqual(guest.hear(), "loaded", guest.log())
+        guest.send("event", 7)
+        guest.tell(f"resume {SEED}")
+        self.assertEqual(guest.receive(), ("result", 7))
+
+    def test_each_microvm_of_a_deployed_function_has_a_log_stream_of_its_own(self):
+        text = ("import os\nat_load = os.environ['AWS_LAMBDA_LOG_STREAM_NAME']\n"
+                "def handler(e, c): return [at_load, os.environ['AWS_LAMBDA_LOG_STREAM_NAME'], c.log_stream_name]\n")
+        guest = Guest(deployed({"app.py": text}))
+        self.addCleanup(guest.close)
+        self.assertEqual(guest.hear(), "ready")
+        guest.tell(f"load {SEED} checkpoint")
+        self.assertEqual(guest.hear(), "loaded", guest.log())
+        guest.tell(f"resume {SEED}")
+        at_load, now, of_context = guest.ask({})[1]
+        self.assertNotEqual(at_load, now)
+        self.assertEqual(now, of_context)
+
+    def test_hooks_are_not_run_without_a_checkpoint(self):
+        answer = self.loaded({"app.py": self.APP}).ask({})[1]
+        self.assertEqual(answer["done"], [])
+
+    def test_environment_says_how_the_function_was_initialised(self):
+        self.assertEqual(self.resumed(self.APP).ask({})[1]["type"], "snap-start")
+        self.assertEqual(self.loaded({"app.py": self.APP}).ask({})[1]["type"], "on-demand")
+
+    def test_seeds_that_differ_give_different_numbers(self):
+        one = self.resumed(self.APP, "22" * 32).ask({})[1]["numbers"]
+        other = self.resumed(self.APP, "33" * 32).ask({})[1]["numbers"]
+        self.assertEqual(one[0], other[0], "both come from one snapshot")
+        self.assertTrue(set(one[1:]).isdisjoint(other[1:]))
+
+    def test_the_seed_decides_whatever_was_drawn_before(self):
+        one = self.resumed(self.APP, "22" * 32, load_seed="44" * 32).ask({})[1]["numbers"]
+        other = self.resumed(self.APP, "22" * 32, load_seed="55" * 32).ask({})[1]["numbers"]
+        self.assertNotEqual(one[0], other[0])
+        self.assertEqual(one[1:], other[1:])
+
+    def test_hook_that_fails_before_the_snapshot(self):
+        text = (
+            "from snapshot_restore_py import register_before_snapshot\n"
+            "def close(): raise ValueError('cannot close')\n"
+            "register_before_snapshot(close)\ndef handle(e): return 1\n"
+        )
+        guest = self.start_checkpoint(text)
+        report = self.check_answers_with(guest, "cannot close")
+        self.assertEqual(report["errorType"], "ValueError")
+        self.assertIn("app.py", report["stackTrace"][-1])
+        self.assertEqual(guest.hear(), "failed")
+
+    def test_hook_that_fails_after_the_restore(self):
+        text = (
+            "from snapshot_restore_py import register_after_restore\n"
+            "def connect(): raise ValueError('cannot connect')\n"
+            "register_after_restore(connect)\ndef handle(e): return 1\n"
+        )
+        report = self.check_answers_with(self.resumed(text), "cannot connect")
+        self.assertIn("app.py", report["stackTrace"][-1])
+
+    def test_hook_that_exits_after_the_restore(self):
+        text = (
+            "import sys\nfrom snapshot_restore_py import register_after_restore\n"
+            "register_after_restore(sys.exit, 'no')\ndef handle(e): return 1\n"
+        )
+        self.assertEqual(self.check_answers_with(self.resumed(text), "no")["errorType"], "SystemExit")
+
+    def test_function_that_cannot_be_loaded_is_not_resumed(self):
+        guest = self.start_checkpoint("1 / 0\n")
+        self.check_answers_with(guest, "division by zero")
+        self.assertEqual(guest.hear(), "failed")
+
+    def test_agent_that_says_something_else_than_resume(self):
+        guest = self.start_checkpoint("def handle(e): return 1\n")
+        self.assertEqual(guest.hear(), "loaded", guest.log())
+        guest.tell(f"load {SEED}")
+        self.assertEqual(guest.process.wait(TIMEOUT), 1)
+        self.assertIn("the agent said 'load", guest.log())
 
 
 class Output(BootstrapTest):

@@ -16,6 +16,8 @@ class VmmProcess {
   static Result<VmmProcess> Start(uint64_t memory_mib, uint32_t vcpus);
   VmmProcess(VmmProcess&& other) noexcept;
   VmmProcess& operator=(VmmProcess&&) = delete;
+  VmmProcess(const VmmProcess&) = delete;
+  VmmProcess& operator=(const VmmProcess&) = delete;
   ~VmmProcess();
 
   Status Send(wire::Command command);
