@@ -84,6 +84,7 @@ gateway::LambdaOptions LambdaOptionsOf(const node::NodeConfig& config, const Opt
   made.place = {config.region, config.account};
   made.endpoint = fmt::format("http://{}:{}", OuterAddress(config, options), config.port);
   made.function_url = fmt::format("http://{{id}}.lambda-url.localhost:{}/", config.port);
+  if (config.has_credentials()) made.credentials = {config.access_key_id, config.secret_access_key};
   return made;
 }
 

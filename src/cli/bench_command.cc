@@ -6,11 +6,11 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
-#include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
 #include <utility>
 
+#include "base/json.h"
 #include "base/units.h"
 #include "cli/bench_restore.h"
 #include "cli/bench_support.h"

@@ -11,11 +11,11 @@
 #include <cstdio>
 #include <filesystem>
 #include <functional>
-#include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
 #include <utility>
 
+#include "base/json.h"
 #include "base/result.h"
 #include "cli/breakdown_report.h"
 #include "cli/context.h"

@@ -1,12 +1,12 @@
 // Samples of start-up phases as statistics, JSON and a table for a person.
 #pragma once
 
-#include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
+#include "base/json.h"
 #include "faas/timeline.h"
 
 namespace snapfaas::cli {

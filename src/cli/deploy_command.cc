@@ -5,7 +5,6 @@
 #include <chrono>
 #include <cstdio>
 #include <memory>
-#include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -13,6 +12,7 @@
 
 #include "base/base64.h"
 #include "base/clock.h"
+#include "base/json.h"
 #include "cli/context.h"
 #include "cli/deployment_package.h"
 #include "http/canonical_request.h"

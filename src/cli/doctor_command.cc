@@ -6,13 +6,13 @@
 #include <cstdlib>
 #include <filesystem>
 #include <memory>
-#include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
 #include <system_error>
 #include <utility>
 #include <vector>
 
+#include "base/json.h"
 #include "base/units.h"
 #include "host/kvm_probe.h"
 #include "host/qemu_command.h"

@@ -6,13 +6,13 @@
 #include <chrono>
 #include <cstdio>
 #include <memory>
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <thread>
 #include <utility>
 #include <vector>
 
+#include "base/json.h"
 #include "cli/context.h"
 #include "cli/node_client.h"
 #include "cli/table.h"

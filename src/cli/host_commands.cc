@@ -6,9 +6,9 @@
 #include <chrono>
 #include <cstring>
 #include <memory>
-#include <nlohmann/json.hpp>
 #include <utility>
 
+#include "base/json.h"
 #include "cli/host_image.h"
 #include "host/emulated_host.h"
 #include "host/kvm_probe.h"

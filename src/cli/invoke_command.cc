@@ -6,13 +6,13 @@
 #include <iostream>
 #include <iterator>
 #include <memory>
-#include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
 #include "base/base64.h"
+#include "base/json.h"
 #include "cli/context.h"
 #include "cli/node_client.h"
 #include "http/url.h"

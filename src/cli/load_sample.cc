@@ -5,8 +5,8 @@
 
 #include <charconv>
 #include <initializer_list>
-#include <nlohmann/json.hpp>
 
+#include "base/json.h"
 #include "cli/node_client.h"
 
 namespace snapfaas::cli {

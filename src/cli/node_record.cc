@@ -2,9 +2,9 @@
 
 #include <fmt/format.h>
 
-#include <nlohmann/json.hpp>
 #include <system_error>
 
+#include "base/json.h"
 #include "host/host_record.h"
 
 namespace snapfaas::cli {

@@ -12,7 +12,6 @@
 #include <future>
 #include <iostream>
 #include <memory>
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -20,6 +19,7 @@
 #include <vector>
 
 #include "base/clock.h"
+#include "base/json.h"
 #include "cli/breakdown_report.h"
 #include "cli/placement.h"
 #include "cli/runtime_access.h"

@@ -7,12 +7,12 @@
 #include <limits>
 #include <map>
 #include <memory>
-#include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
+#include "base/json.h"
 #include "base/units.h"
 #include "cli/host_commands.h"
 #include "cli/placement.h"

@@ -8,12 +8,12 @@
 #include <cstdint>
 #include <initializer_list>
 #include <limits>
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <system_error>
 
+#include "base/json.h"
 #include "cli/load_plan.h"
 #include "images/files.h"
 

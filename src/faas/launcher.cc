@@ -10,12 +10,12 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <utility>
 #include <variant>
 
 #include "base/clock.h"
+#include "base/json.h"
 #include "faas/console_log.h"
 #include "faas/poll_until.h"
 #include "snapshot/format.h"

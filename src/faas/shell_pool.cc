@@ -99,6 +99,7 @@ Status ShellPool::WaitFull(const ShellKind& kind, int64_t deadline_ns) {
 ShellPool::Pause ShellPool::PauseRefill() {
   const std::lock_guard lock(mutex_);
   ++pauses_;
+  pauses_end_ns_ = MonotonicNanos() + std::chrono::nanoseconds(limits_.longest_pause).count();
   return Pause(*this);
 }
 
@@ -124,7 +125,8 @@ void ShellPool::Stop() {
 void ShellPool::Work() {
   std::unique_lock lock(mutex_);
   for (;;) {
-    changed_.wait(lock, [this] { return stopped_ || MayWork(); });
+    // It looks by itself now and then, too: for a Take to wake it would cost the request that waits for the microVM.
+    while (!stopped_ && !MayWork()) changed_.wait_for(lock, limits_.longest_pause);
     if (stopped_) return;
     working_ = true;
     // First, so that there is room for what is started.
@@ -140,8 +142,10 @@ void ShellPool::Work() {
   }
 }
 
+bool ShellPool::IsPaused() const { return pauses_ > 0 && MonotonicNanos() < pauses_end_ns_; }
+
 bool ShellPool::MayWork() const {
-  if (pauses_ > 0) return false;
+  if (IsPaused()) return false;
   return !dead_.empty() || std::any_of(kept_.begin(), kept_.end(), [this](const Kept& kept) {
     const size_t share = ShareOf(kept);
     return kept.ready.size() > share || (kept.ready.size() < share && !kept.failure);

@@ -13,7 +13,8 @@
 // The pool keeps some ready shells of each kind in use. What is missing is started one after the other on the pool's
 // own thread, which starts and ends shells only while no Pause lives. Take returns a Pause along with the shell; the
 // taker drops it when its microVM is under way, so that the next shell does not compete with this microVM. A start
-// that is under way when a Pause begins goes on.
+// that is under way when a Pause begins goes on, and a Pause that is held for longer than `longest_pause` counts no
+// more: its microVM hangs, and the next one is not to wait for it.
 //
 // A kind whose shell could not be started or primed is left alone until somebody asks for it again. `max_shells` bounds
 // what waits, all kinds together: kinds are served in the order of their last use, so the one unused for longest loses
@@ -63,6 +64,7 @@ class ShellPool {
   struct Limits {
     size_t shells_per_kind = 1;  // of a kind that was taken but not reserved
     size_t max_shells = 8;
+    std::chrono::milliseconds longest_pause{2000};
   };
 
   class Pause {
@@ -135,6 +137,7 @@ class ShellPool {
   ShellPool(Spawner& spawner, const Limits& limits, PrimeImages prime_images, UniqueFd stop);
 
   void Work();
+  bool IsPaused() const;
   bool MayWork() const;
   void StartMissing(Kept& kept, std::unique_lock<std::mutex>& lock);
   std::vector<Shell> RemoveExcess();
@@ -156,6 +159,7 @@ class ShellPool {
   std::list<Kept> kept_;     // the kind used last comes first; never shrinks, so that references stay good
   std::vector<Shell> dead_;  // found so by takers, who have no time to bury them
   size_t pauses_ = 0;
+  int64_t pauses_end_ns_ = 0;  // at the latest
   size_t starting_takers_ = 0;
   bool working_ = false;
   bool stopped_ = false;

@@ -100,6 +100,17 @@ TEST_F(ShellPoolTest, PauseHoldsRefillButNotATaker) {
   EXPECT_EQ(Started(), 3u);
 }
 
+TEST_F(ShellPoolTest, PauseHeldForTooLongHoldsNothing) {
+  auto pool =
+      MakePool(spawner_, {.shells_per_kind = 1, .max_shells = 8, .longest_pause = std::chrono::milliseconds(20)});
+  ASSERT_TRUE(pool->Reserve(kSmall, 1));
+  ASSERT_TRUE(pool->WaitFull(kSmall, Soon()));
+  auto taken = pool->Take(kSmall, Soon());
+  ASSERT_TRUE(taken);
+  ASSERT_TRUE(pool->WaitFull(kSmall, Soon()));
+  EXPECT_EQ(Started(), 2u);
+}
+
 TEST_F(ShellPoolTest, SizeIsKnownOnceItWasTaken) {
   auto pool = MakePool(spawner_, {.shells_per_kind = 2, .max_shells = 8});
   auto full = pool->WaitFull(kLarge, Soon());

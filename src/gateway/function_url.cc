@@ -4,12 +4,12 @@
 
 #include <algorithm>
 #include <ctime>
-#include <nlohmann/json.hpp>
 #include <utility>
 #include <vector>
 
 #include "base/base64.h"
 #include "base/clock.h"
+#include "base/json.h"
 #include "gateway/lambda_invoke.h"
 #include "http/canonical_request.h"
 #include "http/url.h"

@@ -1,11 +1,11 @@
 #include "gateway/function_url.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
-
-#include <nlohmann/json.hpp>
 
 #include "base/base64.h"
 #include "base/clock.h"
+#include "base/json.h"
 #include "gateway/gateway_fixture_for_tests.h"
 
 namespace snapfaas::gateway {
@@ -210,7 +210,7 @@ TEST_F(FunctionUrlTest, WithIamTakesSignedRequestsOnly) {
   const auto added = http::SignRequest(*options.credentials, {}, RealtimeNanos() / 1'000'000'000,
                                        {"GET", "/function-url/abc1/x", "", headers, ""});
   std::string lines;
-  for (const auto& [name, value] : *added) lines += name + ": " + value + "\r\n";
+  for (const auto& [name, value] : *added) lines += fmt::format("{}: {}\r\n", name, value);
   EXPECT_EQ(Request("GET", "/function-url/abc1/x", "", lines).body, "page");
   EXPECT_EQ(Json::parse(invoker_.last().event)["requestContext"]["authorizer"]["iam"]["accessKey"], "AKIDEXAMPLE");
   // The others stay open to everybody.

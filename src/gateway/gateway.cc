@@ -2,10 +2,10 @@
 
 #include <fmt/format.h>
 
-#include <nlohmann/json.hpp>
 #include <utility>
 
 #include "base/clock.h"
+#include "base/json.h"
 #include "base/uuid.h"
 #include "gateway/access.h"
 #include "gateway/http_server.h"

@@ -1,5 +1,6 @@
 #include "gateway/gateway.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <future>
@@ -27,7 +28,7 @@ class GatewayTest : public GatewayFixture {
     const auto added =
         http::SignRequest(credentials, {}, RealtimeNanos() / 1'000'000'000, {method, path, query, headers, body});
     std::string lines;
-    for (const auto& [name, value] : *added) lines += name + ": " + value + "\r\n";
+    for (const auto& [name, value] : *added) lines += fmt::format("{}: {}\r\n", name, value);
     return lines;
   }
 };

@@ -51,8 +51,8 @@ Json DestinationAnswer(const std::string& arn) { return arn.empty() ? Json::obje
 std::string LastModifiedText(int64_t unix_ms) { return TimeText(unix_ms, "+0000"); }
 std::string Iso8601Text(int64_t unix_ms) { return TimeText(unix_ms, "Z"); }
 
-Json ConfigurationAnswer(const registry::FunctionVersion& version, const LambdaPlace& place,
-                         std::string_view qualifier) {
+Json ConfigurationAnswer(const registry::FunctionVersion& version, const LambdaPlace& place, std::string_view qualifier,
+                         OwnSnapshot snapshot) {
   const auto& config = version.config;
   const bool snap_start = config.snap_start == registry::SnapStart::kPublishedVersions;
   Json json = {
@@ -75,7 +75,7 @@ Json ConfigurationAnswer(const registry::FunctionVersion& version, const LambdaP
       {"EphemeralStorage", {{"Size", config.ephemeral_storage_mib}}},
       {"SnapStart",
        {{"ApplyOn", snap_start ? "PublishedVersions" : "None"},
-        {"OptimizationStatus", snap_start && version.deployed ? "On" : "Off"}}},
+        {"OptimizationStatus", snapshot == OwnSnapshot::kInUse ? "On" : "Off"}}},
       {"SnapFaaS",
        {{"Isolation", config.isolation == registry::Isolation::kReset ? "Reset" : "Reuse"},
         {"Runtime", registry::RuntimeOf(config.runtime).value_or("")}}},

@@ -1,19 +1,22 @@
 // What Lambda's API says about functions, as JSON.
 #pragma once
 
-#include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
 
+#include "base/json.h"
 #include "gateway/function_name.h"
 #include "registry/function.h"
 
 namespace snapfaas::gateway {
 
+// Whether microVMs of the version are restored from a snapshot of its own, which is taken after it is active.
+enum class OwnSnapshot { kNone, kInUse };
+
 // FunctionConfiguration. `qualifier` is what its ARN ends with; empty: nothing. Beyond Lambda it has "SnapFaaS":
 // {"Isolation": "Reuse" or "Reset", "Runtime": the runtime that it really runs on}.
 nlohmann::json ConfigurationAnswer(const registry::FunctionVersion& version, const LambdaPlace& place,
-                                   std::string_view qualifier);
+                                   std::string_view qualifier, OwnSnapshot snapshot);
 nlohmann::json AliasAnswer(const registry::Alias& alias, const LambdaPlace& place);
 nlohmann::json EventInvokeConfigAnswer(const registry::EventInvokeConfig& config, const LambdaPlace& place);
 // Without LastModifiedTime, which only some operations answer. `url_template`: its "{id}" is replaced.

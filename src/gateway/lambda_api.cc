@@ -8,6 +8,7 @@
 
 #include "base/base64.h"
 #include "base/uuid.h"
+#include "gateway/lambda_answers.h"
 #include "gateway/lambda_call.h"
 #include "http/url.h"
 
@@ -174,6 +175,12 @@ LambdaError LambdaApi::Refusal(const Error& error, const FunctionName& function)
 
 std::string LambdaApi::ArnOf(const FunctionName& function) const {
   return FunctionArn(options_.place, function.name, function.qualifier);
+}
+
+nlohmann::json LambdaApi::Describe(const registry::FunctionVersion& version, std::string_view qualifier) const {
+  const bool has_snapshot = deployments_.HasSnapshot(version);
+  return ConfigurationAnswer(version, options_.place, qualifier,
+                             has_snapshot ? OwnSnapshot::kInUse : OwnSnapshot::kNone);
 }
 
 std::string MarkerOf(const std::string& next) { return EncodeBase64(next); }

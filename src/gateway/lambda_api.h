@@ -11,8 +11,10 @@
 #include <string>
 #include <vector>
 
+#include "base/json.h"
 #include "gateway/function_name.h"
 #include "gateway/http_message.h"
+#include "http/sigv4.h"
 #include "node/deployments.h"
 #include "registry/code_store.h"
 #include "registry/registry.h"
@@ -23,6 +25,7 @@ struct LambdaOptions {
   LambdaPlace place;
   std::string endpoint = "http://127.0.0.1:8480";                       // without a final slash
   std::string function_url = "http://{id}.lambda-url.localhost:8480/";  // its {id} is replaced
+  std::optional<http::Credentials> credentials;                         // what links are signed with
   uint32_t max_memory_mib = 3072;
   uint32_t concurrent_executions = 1000;  // what reserved concurrency is taken from
   uint32_t min_unreserved = 100;          // what of it must be left
@@ -99,7 +102,9 @@ class LambdaApi {
   LambdaError AliasRefusal(const Error& error, const registry::Alias& alias);
   LambdaError NoEventInvokeConfig(const FunctionName& function) const;
   std::optional<LambdaError> CheckDestination(const std::string& arn, const FunctionName& function) const;
+  LambdaResult<std::string> CodeLocation(const registry::FunctionVersion& version) const;
   std::string ArnOf(const FunctionName& function) const;
+  nlohmann::json Describe(const registry::FunctionVersion& version, std::string_view qualifier) const;
   LambdaResult<registry::StoredCode> TakeCode(std::string_view zip_base64);
   std::optional<LambdaError> CheckRuntime(const std::string& runtime);
   void SweepCodes();

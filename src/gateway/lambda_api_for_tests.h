@@ -8,13 +8,14 @@
 #include <fstream>
 #include <iterator>
 #include <memory>
-#include <nlohmann/json.hpp>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
 #include "base/base64.h"
 #include "base/file_system.h"
+#include "base/json.h"
 #include "base/scratch_folder_for_tests.h"
 #include "gateway/lambda_api.h"
 
@@ -37,12 +38,16 @@ class FakeDeployments : public node::Deployments {
   void Start(const std::string& function, const std::string& version) override {
     started.push_back(function + ":" + version);
   }
+  bool HasSnapshot(const registry::FunctionVersion& version) override {
+    return with_snapshot.contains(version.function + ":" + version.version);
+  }
   void Removed(const std::string& function, const std::vector<std::string>& versions) override {
     for (const auto& version : versions) removed.push_back(function + ":" + version);
   }
 
   std::vector<std::string> started;
   std::vector<std::string> removed;
+  std::set<std::string> with_snapshot;
 };
 
 class LambdaApiFixture : public ::testing::Test {
@@ -54,9 +59,13 @@ class LambdaApiFixture : public ::testing::Test {
     auto codes = registry::CodeStore::Open(files_, folder_.path() / "code", *registry_);
     ASSERT_TRUE(codes) << codes.error().Message();
     codes_ = *std::move(codes);
+    Open({});
+  }
+  void Open(std::optional<http::Credentials> credentials) {
     LambdaOptions options;
     options.endpoint = "http://node";
     options.function_url = "http://{id}.node/";
+    options.credentials = std::move(credentials);
     api_.emplace(*registry_, *codes_, deployments_, options);
   }
 

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "base/base64.h"
+#include "base/clock.h"
 #include "gateway/lambda_api_for_tests.h"
 #include "http/url.h"
 
@@ -57,7 +58,9 @@ TEST_F(LambdaApiTest, CreateAnswersAPendingConfiguration) {
   EXPECT_EQ(active["State"], "Active");
   EXPECT_EQ(active["LastUpdateStatus"], "Successful");
   EXPECT_FALSE(active.contains("StateReason"));
-  EXPECT_EQ(active["SnapStart"]["OptimizationStatus"], "On");
+  EXPECT_EQ(active["SnapStart"]["OptimizationStatus"], "Off") << "its snapshot is still to be taken";
+  deployments().with_snapshot.insert("thumbs:$LATEST");
+  EXPECT_EQ(Ok("GET", "/2015-03-31/functions/thumbs/configuration")["SnapStart"]["OptimizationStatus"], "On");
 }
 
 TEST_F(LambdaApiTest, CreateRefusesWhatIsWrong) {
@@ -194,6 +197,22 @@ TEST_F(LambdaApiTest, GetTellsWhereTheCodeIs) {
   EXPECT_EQ(zip.status, 200);
   EXPECT_EQ(zip.body, "abc");
   EXPECT_EQ(FindField(zip.headers, "content-type"), "application/zip");
+}
+
+TEST_F(LambdaApiTest, WhoHasTheLinkMayGetTheCodeForAWhile) {
+  const http::Credentials credentials{"AKIDEXAMPLE", "secret"};
+  Open(credentials);
+  Ok("POST", "/2015-03-31/functions", NewFunction("f"), 201);
+  const std::string location = Ok("GET", "/2015-03-31/functions/f")["Code"]["Location"];
+  const std::string target = location.substr(std::string("http://node").size());
+  const size_t question = target.find('?');
+  const http::Fields headers = {{"Host", "node"}};
+  const http::SignableRequest request{"GET", std::string_view(target).substr(0, question),
+                                      std::string_view(target).substr(question + 1), headers, ""};
+  const int64_t now = RealtimeNanos() / 1'000'000'000;
+  EXPECT_FALSE(http::VerifyRequest(credentials, "lambda", now, request));
+  EXPECT_TRUE(http::VerifyRequest(credentials, "lambda", now + 660, request));
+  EXPECT_EQ(Send("GET", target).body, "abc");
 }
 
 TEST_F(LambdaApiTest, WhatIsNotThere) {

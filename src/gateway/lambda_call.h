@@ -1,12 +1,12 @@
 // What an operation of LambdaApi gets and answers.
 #pragma once
 
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "base/json.h"
 #include "gateway/function_name.h"
 #include "gateway/http_message.h"
 #include "gateway/lambda_error.h"

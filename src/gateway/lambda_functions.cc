@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/base64.h"
+#include "base/clock.h"
 #include "gateway/lambda_answers.h"
 #include "gateway/lambda_api.h"
 #include "gateway/lambda_call.h"
@@ -119,7 +120,7 @@ LambdaApi::Outcome LambdaApi::CreateFunction(LambdaCall& call) {
     would_be.version = registry::kLatest;
     would_be.config = config;
     would_be.code = stored->code();
-    return LambdaAnswer(201, ConfigurationAnswer(would_be, options_.place, ""));
+    return LambdaAnswer(201, Describe(would_be, ""));
   }
   auto made = registry_.CreateFunction(name->name, config, stored->code(), tags,
                                        publish ? registry::Publish::kYes : registry::Publish::kNo);
@@ -129,7 +130,7 @@ LambdaApi::Outcome LambdaApi::CreateFunction(LambdaCall& call) {
   if (!made) return tl::unexpected(FromError(made.error()));
   deployments_.Start(name->name, registry::kLatest);
   if (publish) deployments_.Start(name->name, made->version);
-  return LambdaAnswer(201, ConfigurationAnswer(*made, options_.place, OwnQualifier(*made)));
+  return LambdaAnswer(201, Describe(*made, OwnQualifier(*made)));
 }
 
 LambdaApi::Outcome LambdaApi::ListFunctions(LambdaCall& call) {
@@ -142,8 +143,7 @@ LambdaApi::Outcome LambdaApi::ListFunctions(LambdaCall& call) {
   const auto listed = which ? registry_.ListFunctionsAndVersions(*page) : registry_.ListFunctions(*page);
   if (!listed) return tl::unexpected(FromError(listed.error()));
   return LambdaAnswer(200, ListAnswer("Functions", *listed, [&](const FunctionVersion& version) {
-                        return ConfigurationAnswer(version, options_.place,
-                                                   which ? std::string_view(version.version) : "");
+                        return Describe(version, which ? std::string_view(version.version) : "");
                       }));
 }
 
@@ -154,19 +154,34 @@ LambdaApi::Outcome LambdaApi::GetFunction(LambdaCall& call) {
   const auto reserved = registry_.GetReservedConcurrency(call.function.name);
   if (!tags) return tl::unexpected(Refusal(tags.error(), call.function));
   if (!reserved) return tl::unexpected(Refusal(reserved.error(), call.function));
-  const auto location = fmt::format("{}/2015-03-31/functions/{}/code?Qualifier={}", options_.endpoint,
-                                    version->function, http::PercentEncode(version->version));
-  Json answer = {{"Configuration", ConfigurationAnswer(*version, options_.place, call.function.qualifier)},
-                 {"Code", {{"RepositoryType", "S3"}, {"Location", location}}}};
+  const auto location = CodeLocation(*version);
+  if (!location) return tl::unexpected(location.error());
+  Json answer = {{"Configuration", Describe(*version, call.function.qualifier)},
+                 {"Code", {{"RepositoryType", "S3"}, {"Location", *location}}}};
   if (!tags->empty()) answer["Tags"] = *tags;
   if (*reserved) answer["Concurrency"] = {{"ReservedConcurrentExecutions", **reserved}};
   return LambdaAnswer(200, std::move(answer));
 }
 
+// As Lambda's, good for ten minutes and for who has the link.
+LambdaResult<std::string> LambdaApi::CodeLocation(const FunctionVersion& version) const {
+  constexpr int64_t kGoodForSeconds = 600;
+  const std::string path = fmt::format("/2015-03-31/functions/{}/code", version.function);
+  std::string query = fmt::format("Qualifier={}", http::PercentEncode(version.version));
+  if (options_.credentials) {
+    const std::string host = options_.endpoint.substr(options_.endpoint.find("://") + 3);
+    auto signed_query = http::PresignGet(*options_.credentials, {options_.place.region},
+                                         RealtimeNanos() / 1'000'000'000, kGoodForSeconds, host, path, query);
+    if (!signed_query) return tl::unexpected(FromError(signed_query.error()));
+    query = *std::move(signed_query);
+  }
+  return fmt::format("{}{}?{}", options_.endpoint, path, query);
+}
+
 LambdaApi::Outcome LambdaApi::GetFunctionConfiguration(LambdaCall& call) {
   const auto version = Find(call.function);
   if (!version) return tl::unexpected(version.error());
-  return LambdaAnswer(200, ConfigurationAnswer(*version, options_.place, call.function.qualifier));
+  return LambdaAnswer(200, Describe(*version, call.function.qualifier));
 }
 
 LambdaApi::Outcome LambdaApi::GetCode(LambdaCall& call) {
@@ -196,14 +211,14 @@ LambdaApi::Outcome LambdaApi::UpdateFunctionCode(LambdaCall& call) {
   update.code = stored->code();
   if (dry_run) {
     latest->code = update.code;
-    return LambdaAnswer(200, ConfigurationAnswer(*latest, options_.place, ""));
+    return LambdaAnswer(200, Describe(*latest, ""));
   }
   const auto updated = registry_.UpdateCode(call.function.name, update, revision);
   if (!updated) return tl::unexpected(Refusal(updated.error(), call.function));
   deployments_.Start(call.function.name, registry::kLatest);
   if (update.publish == registry::Publish::kYes) deployments_.Start(call.function.name, updated->version);
   SweepCodes();
-  return LambdaAnswer(200, ConfigurationAnswer(*updated, options_.place, OwnQualifier(*updated)));
+  return LambdaAnswer(200, Describe(*updated, OwnQualifier(*updated)));
 }
 
 LambdaApi::Outcome LambdaApi::UpdateFunctionConfiguration(LambdaCall& call) {
@@ -222,7 +237,7 @@ LambdaApi::Outcome LambdaApi::UpdateFunctionConfiguration(LambdaCall& call) {
       revision);
   if (!updated) return tl::unexpected(Refusal(updated.error(), call.function));
   deployments_.Start(call.function.name, registry::kLatest);
-  return LambdaAnswer(200, ConfigurationAnswer(*updated, options_.place, ""));
+  return LambdaAnswer(200, Describe(*updated, ""));
 }
 
 LambdaApi::Outcome LambdaApi::DeleteFunction(LambdaCall& call) {

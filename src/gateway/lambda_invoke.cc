@@ -3,10 +3,10 @@
 #include <fmt/format.h>
 
 #include <memory>
-#include <nlohmann/json.hpp>
 #include <utility>
 
 #include "base/base64.h"
+#include "base/json.h"
 #include "http/url.h"
 
 namespace snapfaas::gateway {

@@ -44,7 +44,7 @@ LambdaApi::Outcome LambdaApi::PublishVersion(LambdaCall& call) {
   if (!published) return tl::unexpected(Refusal(published.error(), call.function));
   const auto& version = published->version;
   if (published->is_new) deployments_.Start(version.function, version.version);
-  return LambdaAnswer(201, ConfigurationAnswer(version, options_.place, version.version));
+  return LambdaAnswer(201, Describe(version, version.version));
 }
 
 LambdaApi::Outcome LambdaApi::ListVersionsByFunction(LambdaCall& call) {
@@ -53,7 +53,7 @@ LambdaApi::Outcome LambdaApi::ListVersionsByFunction(LambdaCall& call) {
   const auto listed = registry_.ListVersions(call.function.name, *page);
   if (!listed) return tl::unexpected(Refusal(listed.error(), call.function));
   return LambdaAnswer(200, ListAnswer("Versions", *listed, [this](const FunctionVersion& version) {
-                        return ConfigurationAnswer(version, options_.place, version.version);
+                        return Describe(version, version.version);
                       }));
 }
 

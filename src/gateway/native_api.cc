@@ -6,10 +6,10 @@
 #include <charconv>
 #include <memory>
 #include <mutex>
-#include <nlohmann/json.hpp>
 #include <string_view>
 #include <utility>
 
+#include "base/json.h"
 #include "gateway/openapi_document.h"
 #include "http/url.h"
 

@@ -1,10 +1,11 @@
 #include "gateway/native_api.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
-#include <nlohmann/json.hpp>
 #include <set>
 
+#include "base/json.h"
 #include "gateway/gateway_fixture_for_tests.h"
 #include "gateway/openapi_document.h"
 
@@ -47,7 +48,7 @@ class SchemaChecker {
 
   std::string CheckItems(const Json& value, const Json& schema, const std::string& where) const {
     for (size_t i = 0; i < value.size(); ++i) {
-      auto wrong = Check(value[i], schema.at("items"), where + "[" + std::to_string(i) + "]");
+      auto wrong = Check(value[i], schema.at("items"), fmt::format("{}[{}]", where, i));
       if (!wrong.empty()) return wrong;
     }
     return "";
@@ -55,11 +56,11 @@ class SchemaChecker {
 
   std::string CheckMembers(const Json& value, const Json& schema, const std::string& where) const {
     for (const std::string name : schema.at("required")) {
-      if (!value.contains(name)) return where + " lacks " + name;
+      if (!value.contains(name)) return fmt::format("{} lacks {}", where, name);
     }
     for (const auto& [name, member] : value.items()) {
-      if (!schema.at("properties").contains(name)) return where + " has " + name + ", which is not described";
-      auto wrong = Check(member, schema.at("properties").at(name), where + "." + name);
+      if (!schema.at("properties").contains(name)) return fmt::format("{} has {}, which is not described", where, name);
+      auto wrong = Check(member, schema.at("properties").at(name), fmt::format("{}.{}", where, name));
       if (!wrong.empty()) return wrong;
     }
     return "";

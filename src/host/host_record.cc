@@ -5,8 +5,8 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <nlohmann/json.hpp>
 
+#include "base/json.h"
 #include "base/unique_fd.h"
 
 namespace snapfaas::host {

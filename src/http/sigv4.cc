@@ -244,6 +244,21 @@ Result<Fields> SignRequest(const Credentials& credentials, const SigningScope& s
                                     Signature(credentials.secret_key, scope, time, *canonical))}};
 }
 
+Result<std::string> PresignGet(const Credentials& credentials, const SigningScope& scope, int64_t unix_seconds,
+                               int64_t expires_seconds, const std::string& host, std::string_view path,
+                               std::string_view query) {
+  const std::string time = FormatTime(unix_seconds);
+  const std::string credential =
+      PercentEncode(fmt::format("{}/{}", credentials.access_key, ScopeText(time.substr(0, 8), scope)));
+  const std::string claimed =
+      fmt::format("{}{}X-Amz-Algorithm={}&X-Amz-Credential={}&X-Amz-Date={}&X-Amz-Expires={}&X-Amz-SignedHeaders=host",
+                  query, query.empty() ? "" : "&", kAlgorithm, credential, time, expires_seconds);
+  const Fields headers = {{"Host", host}};
+  auto canonical = CanonicalRequest({"GET", path, claimed, headers, ""}, {"host"}, Sha256Hex(""));
+  if (!canonical) return Forward(canonical.error());
+  return fmt::format("{}&X-Amz-Signature={}", claimed, Signature(credentials.secret_key, scope, time, *canonical));
+}
+
 std::optional<SignatureRefusal> VerifyRequest(const Credentials& credentials, std::string_view service,
                                               int64_t now_unix_seconds, const SignableRequest& request) {
   const auto claim = ParseClaim(request);

@@ -31,6 +31,12 @@ struct SigningScope {
 Result<Fields> SignRequest(const Credentials& credentials, const SigningScope& scope, int64_t unix_seconds,
                            const SignableRequest& request);
 
+// `query` and what makes a GET of `path` at `host` signed without any header field, for as long as it says (a week at
+// most). Paths and queries as they go over the wire. kInvalidArgument when `query` is badly encoded.
+Result<std::string> PresignGet(const Credentials& credentials, const SigningScope& scope, int64_t unix_seconds,
+                               int64_t expires_seconds, const std::string& host, std::string_view path,
+                               std::string_view query);
+
 // Why a request is refused, in AWS's words: the name of its exception, and a sentence. All are answered by 403.
 struct SignatureRefusal {
   std::string type;  // InvalidSignatureException, ...

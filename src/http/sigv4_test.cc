@@ -130,6 +130,15 @@ TEST(SigV4, RefusesWhateverWasChangedAfterSigning) {
   EXPECT_EQ(changed([](Case& c) { c.headers[2].second = "another agent, which is not signed"; }), "");
 }
 
+TEST(SigV4, PresignsAsBotocoreDoes) {
+  const Case theirs = BotocorePresigned();
+  const auto query =
+      PresignGet(kCredentials, {}, kBotocoreTime, 60, "127.0.0.1:8480", "/2015-03-31/functions/", "MaxItems=5");
+  ASSERT_TRUE(query) << query.error().Message();
+  EXPECT_EQ(*query, theirs.query);
+  EXPECT_FALSE(PresignGet(kCredentials, {}, kBotocoreTime, 60, "node", "/", "a=%2"));
+}
+
 TEST(SigV4, RefusesStrangersAndRequestsOutOfTime) {
   EXPECT_EQ(RefusalOf(BotocoreInvoke(), kBotocoreTime, {"OTHER", kCredentials.secret_key}),
             "UnrecognizedClientException");

@@ -1,9 +1,9 @@
 // RuntimeRecipe and JSON: the recipe's own file in the share folder, and its copy in the manifest of a built runtime.
 #pragma once
 
-#include <nlohmann/json.hpp>
 #include <string_view>
 
+#include "base/json.h"
 #include "base/result.h"
 #include "images/runtimefs.h"
 

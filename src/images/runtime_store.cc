@@ -1,9 +1,9 @@
 #include "images/runtime_store.h"
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
 #include <optional>
 
+#include "base/json.h"
 #include "images/erofs.h"
 #include "images/files.h"
 #include "images/recipe.h"

@@ -8,12 +8,12 @@
 #include <cerrno>
 #include <cstring>
 #include <mutex>
-#include <nlohmann/json.hpp>
 #include <string_view>
 #include <system_error>
 #include <utility>
 
 #include "base/file_system.h"
+#include "base/json.h"
 #include "base/mapped_region.h"
 #include "base/unique_fd.h"
 #include "images/appfs.h"

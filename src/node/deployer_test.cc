@@ -10,12 +10,12 @@
 
 #include <csignal>
 #include <memory>
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "base/json.h"
 #include "images/files.h"
 #include "images/process.h"
 #include "node/unpacker.h"

@@ -2,9 +2,9 @@
 
 #include <fmt/format.h>
 
-#include <nlohmann/json.hpp>
 #include <optional>
 
+#include "base/json.h"
 #include "registry/runtimes.h"
 
 namespace snapfaas::node {
@@ -57,6 +57,11 @@ bool DeploymentService::HasRuntime(const std::string& runtime) { return parts_.o
 
 void DeploymentService::Start(const std::string& function, const std::string& version) {
   deploying_.Post([this, function, version] { Deploy(function, version); });
+}
+
+bool DeploymentService::HasSnapshot(const registry::FunctionVersion& version) {
+  return version.deployed &&
+         parts_.store.HasFunctionSnapshot(SpecOf(version, *version.deployed, std::nullopt, options_.vcpus).key);
 }
 
 void DeploymentService::Removed(const std::string& function, const std::vector<std::string>& versions) {

@@ -68,6 +68,7 @@ class DeploymentService : public Deployments {
   Status CheckZip(const std::filesystem::path& zip) override;
   bool HasRuntime(const std::string& runtime) override;
   void Start(const std::string& function, const std::string& version) override;
+  bool HasSnapshot(const registry::FunctionVersion& version) override;
   void Removed(const std::string& function, const std::vector<std::string>& versions) override;
 
   // What is under way is finished, what waits is left for the next start.

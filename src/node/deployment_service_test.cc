@@ -60,6 +60,10 @@ class FakePreparer : public FunctionPreparer {
     changed_.notify_all();
     return {};
   }
+  bool HasFunctionSnapshot(const std::string& key) override {
+    const std::lock_guard lock(mutex_);
+    return snapshots_.contains(key);
+  }
   void Forget(const std::string& key) override {
     const std::lock_guard lock(mutex_);
     prepared_.erase(key);
@@ -156,6 +160,7 @@ TEST_F(DeploymentServiceTest, SnapStartGetsTheFunctionASnapshot) {
   Create("f", ZipOf("app.py", "x"), config);
   const auto version = Settled("f");
   preparer_.WaitForSnapshot(SpecOf(version, *version.deployed, std::nullopt, 1).key);
+  EXPECT_TRUE(service_->HasSnapshot(version));
 }
 
 TEST_F(DeploymentServiceTest, BrokenZipFailsTheDeployment) {

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "registry/function.h"
 
 namespace snapfaas::node {
 
@@ -24,6 +25,9 @@ class Deployments {
   // Begins to make what the registry has for this version ready to run (State or LastUpdateStatus is in progress),
   // after a change of code or configuration. Ends in Registry::FinishDeployment or FailDeployment.
   virtual void Start(const std::string& function, const std::string& version) = 0;
+
+  // Whether microVMs of what is deployed of this version are restored from its own snapshot.
+  virtual bool HasSnapshot(const registry::FunctionVersion& version) = 0;
 
   // The registry has removed these versions ("$LATEST" or numbers): their microVMs and images may go.
   virtual void Removed(const std::string& function, const std::vector<std::string>& versions) = 0;

@@ -1,10 +1,10 @@
 #include "node/event_hub.h"
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
 #include <utility>
 
 #include "base/clock.h"
+#include "base/json.h"
 
 namespace snapfaas::node {
 

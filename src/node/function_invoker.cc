@@ -4,10 +4,10 @@
 
 #include <algorithm>
 #include <memory>
-#include <nlohmann/json.hpp>
 #include <vector>
 
 #include "base/clock.h"
+#include "base/json.h"
 
 namespace snapfaas::node {
 namespace {

@@ -4,11 +4,11 @@
 
 #include <future>
 #include <memory>
-#include <nlohmann/json.hpp>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "base/json.h"
 #include "faas/controller.h"
 #include "faas/request_manager.h"
 #include "faas/thread_timekeeper.h"

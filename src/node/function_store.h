@@ -56,6 +56,9 @@ class FunctionPreparer {
   // nobody's way. kNotFound: not prepared; kGuestError: the function cannot be loaded.
   virtual Status TakeFunctionSnapshot(const std::string& key) = 0;
 
+  // Whether launches use it.
+  virtual bool HasFunctionSnapshot(const std::string& key) = 0;
+
   // Frees what no other function needs.
   virtual void Forget(const std::string& key) = 0;
 };
@@ -65,6 +68,9 @@ class FunctionStore : public FunctionPreparer {
  public:
   // kNotFound: not prepared.
   virtual Result<Launchable> Open(const std::string& key) = 0;
+
+  // The function's own snapshot has turned out to be of no use: launches from now on use the base.
+  virtual void GiveUpFunctionSnapshot(const std::string& key, const Error& why) = 0;
 
   // The kinds of shells that the prepared functions are launched in, and what these are primed with.
   virtual std::vector<faas::ShellKind> ShellKinds() = 0;

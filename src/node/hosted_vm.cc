@@ -10,11 +10,11 @@
 #include <cerrno>
 #include <ctime>
 #include <fstream>
-#include <nlohmann/json.hpp>
 #include <string_view>
 #include <utility>
 
 #include "base/clock.h"
+#include "base/json.h"
 #include "base/units.h"
 
 namespace snapfaas::node {
@@ -157,6 +157,7 @@ VmHost::Answer HostedVm::LaunchAndInvoke(int64_t launched_ns, const FunctionRequ
   RequestTimings timings = TimingsOfStart();
   timings.start = StartKind::kRestored;
   timings.run = MillisBetween(line.ready, response ? line.response_received : now);
+  if (!response) BlameSnapshot(response.error());
   return Conclude(request, std::move(response), timings);
 }
 
@@ -164,7 +165,18 @@ Status HostedVm::Launch(int64_t launched_ns) {
   const int64_t deadline = launched_ns + parts_.launch_timeout_ns;
   auto started = Start(launched_ns, deadline);
   if (!started) return Forward(started.error());
-  return vm_->Restore(std::move(started->images), std::move(started->files), deadline);
+  auto restored = vm_->Restore(std::move(started->images), std::move(started->files), deadline);
+  if (!restored) BlameSnapshot(restored.error());
+  return restored;
+}
+
+void HostedVm::BlameSnapshot(const Error& error) {
+  if (!is_function_snapshot_ || vm_->timeline().state_done != 0) return;
+  // What the VMM finds wrong with a snapshot; its own end, or a slow host, says nothing about it.
+  const auto wrong = {ErrorCode::kCorrupt, ErrorCode::kIncompatible, ErrorCode::kInvalidArgument};
+  if (std::find(wrong.begin(), wrong.end(), error.code) != wrong.end()) {
+    parts_.store.GiveUpFunctionSnapshot(spec_.key, error);
+  }
 }
 
 VmHost::Answer HostedVm::Invoke(const FunctionRequest& request) {

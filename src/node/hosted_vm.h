@@ -76,6 +76,8 @@ class HostedVm {
   Result<UniqueFd> OpenLog();
   Status Adopt(faas::Shell shell, int64_t launched_ns);
   bool IsInterrupted() const;
+  // Of a launch that failed with `error`.
+  void BlameSnapshot(const Error& error);
 
   faas::VmHost::Answer Conclude(const faas::FunctionRequest& request, Result<faas::Response> response,
                                 const faas::RequestTimings& timings);

@@ -176,6 +176,24 @@ Status LoadedFunctions::TakeFunctionSnapshot(const std::string& key) {
   return {};
 }
 
+bool LoadedFunctions::HasFunctionSnapshot(const std::string& key) {
+  const std::lock_guard lock(mutex_);
+  const auto found = functions_.find(key);
+  return found != functions_.end() && found->second->layer != nullptr;
+}
+
+void LoadedFunctions::GiveUpFunctionSnapshot(const std::string& key, const Error& why) {
+  std::shared_ptr<Loaded> gone;  // outlives the lock: freeing memory takes a while
+  {
+    const std::lock_guard lock(mutex_);
+    const auto found = functions_.find(key);
+    if (found == functions_.end() || !found->second->layer) return;
+    gone = std::move(found->second->layer);
+  }
+  if (!home_.notice) return;
+  home_.notice(fmt::format("a function's snapshot is given up, the base serves instead: {}", why.Message()));
+}
+
 void LoadedFunctions::Forget(const std::string& key) {
   std::shared_ptr<Function> gone;  // outlives the lock: freeing memory takes a while
   const std::lock_guard lock(mutex_);

@@ -27,8 +27,10 @@ class LoadedFunctions : public FunctionStore {
 
   Status Prepare(const PreparedFunction& function) override;
   Status TakeFunctionSnapshot(const std::string& key) override;
+  bool HasFunctionSnapshot(const std::string& key) override;
   void Forget(const std::string& key) override;
   Result<Launchable> Open(const std::string& key) override;
+  void GiveUpFunctionSnapshot(const std::string& key, const Error& why) override;
   std::vector<faas::ShellKind> ShellKinds() override;
   Result<wire::PrimeCommand> OpenPrimeImages(const faas::ShellKind& kind) override;
 

@@ -77,6 +77,8 @@ Status MicroVmHost::Prepare(const PreparedFunction& function) {
 
 Status MicroVmHost::TakeFunctionSnapshot(const std::string& key) { return store_->TakeFunctionSnapshot(key); }
 
+bool MicroVmHost::HasFunctionSnapshot(const std::string& key) { return store_->HasFunctionSnapshot(key); }
+
 void MicroVmHost::Forget(const std::string& key) {
   store_->Forget(key);
   ReserveShells();

@@ -77,6 +77,7 @@ class MicroVmHost : public faas::VmHost, public FunctionPreparer {
   // Also has shells of that kind wait.
   Status Prepare(const PreparedFunction& function) override;
   Status TakeFunctionSnapshot(const std::string& key) override;
+  bool HasFunctionSnapshot(const std::string& key) override;
   // Its microVMs live on until they are destroyed.
   void Forget(const std::string& key) override;
 

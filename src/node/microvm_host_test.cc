@@ -9,13 +9,13 @@
 #include <filesystem>
 #include <future>
 #include <memory>
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "base/file_system.h"
+#include "base/json.h"
 #include "base/scratch_folder_for_tests.h"
 #include "faas/fake_vmm_for_tests.h"
 
@@ -38,6 +38,10 @@ class FakeStore : public FunctionStore {
  public:
   Status Prepare(const PreparedFunction& /*function*/) override { return {}; }
   Status TakeFunctionSnapshot(const std::string& /*key*/) override { return {}; }
+  bool HasFunctionSnapshot(const std::string& /*key*/) override { return is_function_snapshot; }
+  void GiveUpFunctionSnapshot(const std::string& /*key*/, const Error& /*why*/) override {
+    is_function_snapshot = false;
+  }
   void Forget(const std::string& /*key*/) override {}
   Result<Launchable> Open(const std::string& key) override {
     if (key != "f") return Fail(ErrorCode::kNotFound, "the function {} is not prepared", key);
@@ -233,6 +237,30 @@ TEST_F(MicroVmHostTest, AFunctionThatDoesNotAnswerTimesOut) {
   EXPECT_FALSE(late.is_usable);
   EXPECT_THAT(late.outcome.log_tail, HasSubstr("Z r-1 Task timed out after 0.02 seconds\n\nEND RequestId: r-1\n"));
   Destroy(1);
+}
+
+TEST_F(MicroVmHostTest, AFunctionSnapshotThatTheVmmRefusesIsGivenUp) {
+  StartHost([](FakeVmm& vmm) {
+    vmm.SendShellReady();
+    if (!vmm.ReceiveCommand()) return;
+    vmm.Send(wire::FailedEvent{Error{ErrorCode::kCorrupt, 0, "the state of the vCPU is cut off"}});
+    vmm.WaitForLauncherToClose();
+  });
+  store_->is_function_snapshot = true;
+  const auto refused = LaunchAndInvoke(1, Request("r-1"));
+  EXPECT_EQ(refused.outcome.kind, FunctionOutcome::Kind::kLaunchFailed);
+  EXPECT_THAT(refused.outcome.message, HasSubstr("the state of the vCPU is cut off"));
+  EXPECT_FALSE(store_->is_function_snapshot);
+}
+
+TEST_F(MicroVmHostTest, AFunctionSnapshotIsKeptWhenTheVmmIsKilled) {
+  StartHost([](FakeVmm& vmm) {
+    vmm.SendShellReady();
+    (void)vmm.ReceiveCommand();
+  });
+  store_->is_function_snapshot = true;
+  EXPECT_EQ(LaunchAndInvoke(1, Request("r-1")).outcome.kind, FunctionOutcome::Kind::kLaunchFailed);
+  EXPECT_TRUE(store_->is_function_snapshot);
 }
 
 TEST_F(MicroVmHostTest, AnIdleMicroVmThatHangsTimesOut) {

@@ -9,12 +9,12 @@
 #include <chrono>
 #include <fstream>
 #include <future>
-#include <nlohmann/json.hpp>
 #include <system_error>
 #include <thread>
 #include <utility>
 
 #include "base/clock.h"
+#include "base/json.h"
 #include "base/units.h"
 #include "images/runtimefs.h"
 #include "registry/runtimes.h"

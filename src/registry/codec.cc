@@ -1,6 +1,6 @@
 #include "registry/codec.h"
 
-#include <nlohmann/json.hpp>
+#include "base/json.h"
 
 namespace snapfaas::registry {
 namespace {

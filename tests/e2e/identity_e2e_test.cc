@@ -3,11 +3,11 @@
 #include <gtest/gtest.h>
 
 #include <map>
-#include <nlohmann/json.hpp>
 #include <set>
 #include <string>
 
 #include "base/clock.h"
+#include "base/json.h"
 #include "e2e_environment.h"
 #include "layers.h"
 

@@ -9,11 +9,11 @@
 #include <filesystem>
 #include <future>
 #include <memory>
-#include <nlohmann/json.hpp>
 #include <string>
 #include <thread>
 #include <utility>
 
+#include "base/json.h"
 #include "base/units.h"
 #include "e2e_environment.h"
 #include "images/appfs.h"

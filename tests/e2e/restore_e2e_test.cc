@@ -5,13 +5,13 @@
 #include <sys/wait.h>
 
 #include <csignal>
-#include <nlohmann/json.hpp>
 #include <set>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "base/clock.h"
+#include "base/json.h"
 #include "base/mapped_region.h"
 #include "e2e_environment.h"
 #include "faas/shell_pool.h"

@@ -29,9 +29,9 @@ def fill_disk():
             file.write(b"x" * (1 << 20))
 
 
-def print_much():
+def print_gigabyte():
     line = "x" * 1023
-    for _ in range(1 << 16):
+    for _ in range(1 << 20):
         print(line)
 
 
@@ -52,7 +52,7 @@ HARM = {
     "fork": fork,
     "memory": fill_memory,
     "disk": fill_disk,
-    "print": print_much,
+    "print": print_gigabyte,
     "close": close_channel,
     "sleep": sleep,
     "exit": leave,
