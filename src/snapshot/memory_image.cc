@@ -8,6 +8,7 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <functional>
 #include <span>
 #include <vector>
 
@@ -204,6 +205,24 @@ Status CheckHoles(int fd, const MemoryMap& map, uint64_t size, UnknownHoles unkn
   }
 }
 
+// Calls `use(page number)` for each page that `counts`, which is one of the Pagemap's questions.
+template <typename Counts, typename Use>
+Status ForEachPage(const GuestMemory& memory, Counts counts, Use use) {
+  constexpr uint64_t kPagesAtOnce = 64 * 1024;
+  const uint64_t pages = memory.size() / kPageSize;
+  Pagemap pagemap(memory.host_base());
+  for (uint64_t first = 0; first < pages; first += kPagesAtOnce) {
+    const size_t count = std::min(kPagesAtOnce, pages - first);
+    pagemap.Load(first, count);
+    for (size_t i = 0; i < count; ++i) {
+      if (!std::invoke(counts, pagemap, i)) continue;
+      auto used = use(first + i);
+      if (!used) return used;
+    }
+  }
+  return {};
+}
+
 }  // namespace
 
 int MemorySources::FdOf(PageSource source) const {
@@ -222,23 +241,16 @@ Result<MemoryMap> WriteMemoryImage(int fd, const GuestMemory& memory, const Memo
   if (!clean) return Forward(clean.error());
   auto sized = SetSize(fd, memory.size(), kWhat);
   if (!sized) return Forward(sized.error());
-  constexpr uint64_t kPagesAtOnce = 64 * 1024;
   const std::span<const uint8_t> bytes(memory.host_base(), memory.size());
-  const uint64_t pages = memory.size() / kPageSize;
-  Pagemap pagemap(memory.host_base());
   RunWriter writer(fd, bytes);
-  for (uint64_t first = 0; first < pages; first += kPagesAtOnce) {
-    const size_t count = std::min(kPagesAtOnce, pages - first);
-    pagemap.Load(first, count);
-    for (size_t i = 0; i < count; ++i) {
-      const auto page = bytes.subspan((first + i) * kPageSize, kPageSize);
-      if (!pagemap.Touched(i) || IsZero(page)) continue;
-      auto place = clean->Find(page, writer.Next());
-      if (!place) return Forward(place.error());
-      auto added = writer.Add(first + i, *place);
-      if (!added) return Forward(added.error());
-    }
-  }
+  auto added = ForEachPage(memory, &Pagemap::Touched, [&](uint64_t number) -> Status {
+    const auto page = bytes.subspan(number * kPageSize, kPageSize);
+    if (IsZero(page)) return {};
+    auto place = clean->Find(page, writer.Next());
+    if (!place) return Forward(place.error());
+    return writer.Add(number, *place);
+  });
+  if (!added) return Forward(added.error());
   auto flushed = writer.Flush();
   if (!flushed) return Forward(flushed.error());
   return writer.TakeMap();
@@ -247,23 +259,14 @@ Result<MemoryMap> WriteMemoryImage(int fd, const GuestMemory& memory, const Memo
 Result<MemoryMap> WriteLayerImage(int fd, const GuestMemory& memory, const GuestMemory& base) {
   auto sized = SetSize(fd, memory.size(), kWhat);
   if (!sized) return Forward(sized.error());
-  constexpr uint64_t kPagesAtOnce = 64 * 1024;
   const std::span<const uint8_t> bytes(memory.host_base(), memory.size());
-  const uint64_t pages = memory.size() / kPageSize;
-  Pagemap pagemap(memory.host_base());
   RunWriter writer(fd, bytes);
-  for (uint64_t first = 0; first < pages; first += kPagesAtOnce) {
-    const size_t count = std::min(kPagesAtOnce, pages - first);
-    pagemap.Load(first, count);
-    for (size_t i = 0; i < count; ++i) {
-      if (!pagemap.Private(i)) continue;
-      const uint64_t offset = (first + i) * kPageSize;
-      const auto page = bytes.subspan(offset, kPageSize);
-      if (std::memcmp(page.data(), base.host_base() + offset, kPageSize) == 0) continue;
-      auto added = writer.Add(first + i, {IsZero(page) ? PageSource::kZero : PageSource::kStored, 0});
-      if (!added) return Forward(added.error());
-    }
-  }
+  auto added = ForEachPage(memory, &Pagemap::Private, [&](uint64_t number) -> Status {
+    const auto page = bytes.subspan(number * kPageSize, kPageSize);
+    if (std::memcmp(page.data(), base.host_base() + number * kPageSize, kPageSize) == 0) return {};
+    return writer.Add(number, {IsZero(page) ? PageSource::kZero : PageSource::kStored, 0});
+  });
+  if (!added) return Forward(added.error());
   auto flushed = writer.Flush();
   if (!flushed) return Forward(flushed.error());
   return writer.TakeMap();
