@@ -163,9 +163,12 @@ std::vector<pid_t> NodeUnderTest::Vmms() {
   for (const auto& entry : std::filesystem::directory_iterator("/proc", ignored)) {
     const std::string name = entry.path().filename().string();
     if (name.find_first_not_of("0123456789") != std::string::npos) continue;
-    // One that has ended and was not waited for has no command line any more.
-    const std::string program = ReadFile(entry.path() / "cmdline").c_str();
-    if (program.ends_with("/snapfaas-vmm")) found.push_back(std::atoi(name.c_str()));
+    // Its first thread ends before the last one has closed the files of all.
+    const std::string status = ReadFile(entry.path() / "stat");
+    const auto threads = std::filesystem::directory_iterator(entry.path() / "task", ignored);
+    const bool is_vmm = status.find("(snapfaas-vmm) ") != std::string::npos;
+    const bool has_ended = status.find(") Z ") != std::string::npos && std::distance(begin(threads), end(threads)) <= 1;
+    if (is_vmm && !has_ended) found.push_back(std::atoi(name.c_str()));
   }
   return found;
 }
