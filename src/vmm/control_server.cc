@@ -1,21 +1,35 @@
 #include "vmm/control_server.h"
 
 #include <sys/epoll.h>
+#include <sys/timerfd.h>
+
+#include <cerrno>
 
 #include "base/clock.h"
 
 namespace snapfaas::vmm {
+namespace {
+
+// How long marks are kept back at most; a restore takes a fraction of it.
+constexpr itimerspec kHoldTime = {.it_interval = {}, .it_value = {.tv_sec = 0, .tv_nsec = 100'000'000}};
+constexpr size_t kMostHeld = 16;
+
+bool MayWait(wire::Doorbell value) { return value == wire::Doorbell::kIdentity || value == wire::Doorbell::kMounted; }
+
+}  // namespace
 
 Status ControlServer::Serve(UniqueFd control, const Config& config) {
   auto loop = EventLoop::Create();
   if (!loop) return Forward(loop.error());
-  ControlServer server(std::move(control), **loop);
+  UniqueFd timer(::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
+  if (!timer.valid()) return FailErrno(errno, "making a timer");
+  ControlServer server(std::move(control), std::move(timer), **loop);
   return server.Run(config);
 }
 
 Status ControlServer::Run(const Config& config) {
   MicroVm::Callbacks callbacks;
-  callbacks.on_mark = [this](const wire::MarkEvent& mark) { Send(mark); };
+  callbacks.on_mark = [this](const wire::MarkEvent& mark) { OnMark(mark); };
   callbacks.on_held = [this] { loop_.Post([this] { OnHeld(); }); };
   callbacks.on_ended = [this](const wire::EndedEvent& ended) { Finish(ended); };
   callbacks.on_failed = [this](const Error& error) { Finish(wire::FailedEvent{error}); };
@@ -28,6 +42,10 @@ Status ControlServer::Run(const Config& config) {
   auto watch = loop_.Add(control_.get(), EPOLLIN, [this](uint32_t) { OnControlReadable(); });
   if (!watch) return Forward(watch.error());
   watch_ = std::move(*watch);
+  auto timer_watch = loop_.Add(timer_.get(), EPOLLIN, [this](uint32_t) { ReleaseMarks(); });
+  if (!timer_watch) return Forward(timer_watch.error());
+  timer_watch_ = std::move(*timer_watch);
+  held_.reserve(kMostHeld);
   Send(wire::ShellReadyEvent{MonotonicNanos()});
   auto served = loop_.Run();
   if (!served) Finish(wire::FailedEvent{served.error()});
@@ -63,6 +81,7 @@ Status ControlServer::Obey(wire::Command command) {
     if (!done) return Forward(done.error());
     // First the event: marks that come before it are of the guest's former life.
     Send(*done);
+    HoldMarks();
     vm_->Resume();
     return {};
   }
@@ -84,6 +103,7 @@ Status ControlServer::Obey(wire::Command command) {
     auto restored = vm_->Restore(std::move(*restore));
     if (!restored) return Forward(restored.error());
     Send(*restored);
+    HoldMarks();
   }
   vm_->Run();
   return {};
@@ -108,7 +128,40 @@ void ControlServer::Finish(wire::Event last) {
   loop_.Stop();
 }
 
+void ControlServer::OnMark(const wire::MarkEvent& mark) {
+  if (MayWait(mark.value)) {
+    const std::lock_guard lock(sending_);
+    if (holds_marks_ && held_.size() < kMostHeld) {
+      held_.push_back(mark);
+      return;
+    }
+  }
+  Send(mark);
+}
+
+void ControlServer::HoldMarks() {
+  const std::lock_guard lock(sending_);
+  holds_marks_ = ::timerfd_settime(timer_.get(), 0, &kHoldTime, nullptr) == 0;
+}
+
+void ControlServer::ReleaseMarks() {
+  uint64_t expirations = 0;
+  if (::read(timer_.get(), &expirations, sizeof(expirations)) < 0) return;
+  const std::lock_guard lock(sending_);
+  holds_marks_ = false;
+  SendHeldMarks();
+}
+
+void ControlServer::SendHeldMarks() {
+  for (const wire::MarkEvent& mark : held_) {
+    static_cast<void>(wire::SendPacket(control_.get(), wire::EncodeEvent(mark)));
+  }
+  held_.clear();
+}
+
 void ControlServer::Send(const wire::Event& event) {
+  const std::lock_guard lock(sending_);
+  SendHeldMarks();
   // A launcher that no longer listens has closed the socket, which the loop notices by itself.
   static_cast<void>(wire::SendPacket(control_.get(), wire::EncodeEvent(event)));
 }

@@ -208,6 +208,16 @@ TEST_F(VmmKvmTest, RestoresGoOnBehind124IndependentlyAndLeaveTheSnapshotAsItWas)
   EXPECT_EQ(Contents(snapshot.memory), memory_before);
 }
 
+TEST_F(VmmKvmTest, MarksOfAGuestThatNeverGetsReadyAreHeardOf) {
+  const Snapshot snapshot = TakeSnapshot("stuck");
+  VmmProcess vmm = Restore(RestoreOf(snapshot, wire::RestoreMode::kMmap));
+  for (const uint32_t expected : {5u, 4u}) {
+    const auto mark = vmm.NextMark();
+    ASSERT_TRUE(mark) << mark.error().Message();
+    EXPECT_EQ(*mark, expected);
+  }
+}
+
 TEST_F(VmmKvmTest, EightRestoresAtOnce) {
   const Snapshot snapshot = TakeSnapshot("counter");
   std::vector<VmmProcess> vmms;
