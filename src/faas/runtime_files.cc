@@ -56,7 +56,8 @@ Result<RestoreImages> OpenRestoreImages(const snapshot::InMemoryImage& runtimefs
   for (const auto& [copy, fd] :
        {std::pair(&images.snapshot.state, snapshot.state_fd()), std::pair(&images.snapshot.memory, files.image),
         std::pair(&images.snapshot.overlay, files.overlay), std::pair(&images.snapshot.kernel, files.kernel),
-        std::pair(&images.snapshot.plan, snapshot.plan_fd()), std::pair(&images.runtimefs, runtimefs.fd())}) {
+        std::pair(&images.snapshot.packed, files.packed), std::pair(&images.snapshot.plan, snapshot.plan_fd()),
+        std::pair(&images.runtimefs, runtimefs.fd())}) {
     if (fd < 0) continue;
     auto duplicate = Duplicate(fd);
     if (!duplicate) return Forward(duplicate.error());

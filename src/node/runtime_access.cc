@@ -36,6 +36,19 @@ bool CanBeUsed(const snapshot::Catalog& catalog, const faas::RuntimeFiles& files
          faas::LoadSnapshot(files, *found, faas::Tier::kMemory);
 }
 
+// Restores from disk read the working set's pages in one go where somebody has put them side by side: whoever loads
+// such a snapshot first. True: they are there now, for who loads it again. Without them restores are slower and as
+// right.
+bool PackWorkingPages(const SnapshotHome& home, snapshot::Catalog& catalog, const snapshot::SnapshotFiles& found,
+                      const snapshot::LoadedSnapshot& loaded, faas::Tier tier) {
+  if (tier != faas::Tier::kDisk || !found.working_set || found.working_pages.valid()) return false;
+  const auto packed = catalog.SaveWorkingPages(found.manifest.key, found.manifest.state_checksum, [&](int fd) {
+    return loaded.WriteWorkingPages(fd, *found.working_set);
+  });
+  if (!packed) Tell(home, fmt::format("restores from disk will be slower: {}", packed.error().Message()));
+  return packed.has_value();
+}
+
 // Nobody waits for this: what cannot be removed now is when the next snapshot is taken.
 void MakeRoom(const SnapshotHome& home, snapshot::Catalog& catalog) {
   const auto collected = catalog.Collect(home.limit_bytes);
@@ -89,6 +102,10 @@ Result<snapshot::LoadedSnapshot> LoadSnapshot(const SnapshotHome& home, faas::Sp
   }
   auto found = catalog->Find(KeyOf(files, size));
   if (!found) return Forward(found.error());
+  auto loaded = faas::LoadSnapshot(files, *found, tier);
+  if (!loaded || !PackWorkingPages(home, *catalog, *found, *loaded, tier)) return loaded;
+  found = catalog->Find(KeyOf(files, size));
+  if (!found) return Forward(found.error());
   return faas::LoadSnapshot(files, *found, tier);
 }
 
@@ -128,6 +145,11 @@ Result<std::optional<snapshot::LoadedSnapshot>> LoadFunctionSnapshot(const Snaps
     MakeRoom(home, *catalog);
   }
   auto loaded = faas::LoadFunctionSnapshot(files, *found, base, tier);
+  if (loaded && PackWorkingPages(home, *catalog, *found, *loaded, tier)) {
+    found = catalog->Find(key);
+    if (!found) return Forward(found.error());
+    loaded = faas::LoadFunctionSnapshot(files, *found, base, tier);
+  }
   if (!loaded) return Forward(loaded.error());
   return std::optional(std::move(*loaded));
 }

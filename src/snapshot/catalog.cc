@@ -9,6 +9,7 @@
 #include "snapshot/format.h"
 #include "snapshot/hash.h"
 #include "snapshot/io.h"
+#include "snapshot/working_pages.h"
 
 namespace snapfaas::snapshot {
 namespace {
@@ -20,7 +21,7 @@ constexpr char kManifestName[] = "/manifest.json";
 constexpr char kStateName[] = "/state";
 constexpr char kMemoryName[] = "/memory";
 constexpr char kWorkingSetName[] = "/working_set";
-constexpr char kNewWorkingSetName[] = "/working_set.new";
+constexpr char kWorkingPagesName[] = "/working_pages";
 constexpr int kMaxBuilders = 1000;
 
 std::string Prefixed(std::string_view prefix, std::string_view name) { return fmt::format("{}{}", prefix, name); }
@@ -276,7 +277,17 @@ Result<SnapshotFiles> Catalog::OpenFolder(const std::string& folder, const Snaps
   // Advice: without a pin the snapshot may be collected behind its reader, who keeps it whole.
   static_cast<void>(Lock(memory->get(), LockMode::kTryShared, folder + kMemoryName));
   auto working_set = ReadWorkingSet(folder, *manifest);
-  return SnapshotFiles{std::move(*manifest), std::move(*state), std::move(*memory), std::move(working_set)};
+  SnapshotFiles files{std::move(*manifest), std::move(*state), std::move(*memory), std::move(working_set), {}};
+  files.working_pages = OpenWorkingPages(folder, files);
+  return files;
+}
+
+UniqueFd Catalog::OpenWorkingPages(const std::string& folder, const SnapshotFiles& files) const {
+  if (!files.working_set) return {};
+  auto pages = files_->OpenForReading(folder + kWorkingPagesName);
+  // Advice, as the set is.
+  if (!pages || !HoldsWorkingPages(pages->get(), *files.working_set, files.manifest.state_checksum)) return {};
+  return std::move(*pages);
 }
 
 std::optional<WorkingSet> Catalog::ReadWorkingSet(const std::string& folder, const Manifest& manifest) const {
@@ -290,6 +301,19 @@ std::optional<WorkingSet> Catalog::ReadWorkingSet(const std::string& folder, con
 }
 
 Status Catalog::SaveWorkingSet(const SnapshotKey& key, uint64_t state_checksum, const WorkingSet& set) {
+  return SaveBeside(key, state_checksum, kWorkingSetName, [&](int fd) {
+    const auto bytes = EncodeWorkingSet(set, state_checksum);
+    return WriteAll(fd, {reinterpret_cast<const char*>(bytes.data()), bytes.size()});
+  });
+}
+
+Status Catalog::SaveWorkingPages(const SnapshotKey& key, uint64_t state_checksum,
+                                 const std::function<Status(int fd)>& write) {
+  return SaveBeside(key, state_checksum, kWorkingPagesName, write);
+}
+
+Status Catalog::SaveBeside(const SnapshotKey& key, uint64_t state_checksum, std::string_view name,
+                           const std::function<Status(int fd)>& write) {
   auto valid = key.Check();
   if (!valid) return valid;
   auto lock = files_->LockFolder(root_, LockMode::kExclusive);
@@ -300,16 +324,16 @@ Status Catalog::SaveWorkingSet(const SnapshotKey& key, uint64_t state_checksum, 
   if (manifest->state_checksum != state_checksum) {
     return Fail(ErrorCode::kNotFound, "the snapshot {} was replaced since it was restored", key.FolderName());
   }
-  const std::string fresh = folder + kNewWorkingSetName;
+  const std::string path = folder + std::string(name);
+  const std::string fresh = path + ".new";
   // One that a crash left behind.
   auto removed = files_->RemoveFile(fresh);
   if (!removed && removed.error().code != ErrorCode::kNotFound) return removed;
   auto file = files_->OpenForWriting(fresh);
   if (!file) return Forward(file.error());
-  const auto bytes = EncodeWorkingSet(set, state_checksum);
-  auto done = WriteAll(file->get(), {reinterpret_cast<const char*>(bytes.data()), bytes.size()});
+  auto done = write(file->get());
   if (done) done = files_->SyncFile(fresh);
-  if (done) done = files_->Rename(fresh, folder + kWorkingSetName);
+  if (done) done = files_->Rename(fresh, path);
   return done;
 }
 

@@ -8,8 +8,10 @@
 // memory file, for as long as that, a duplicate (a VMM's too) or a mapping of it is there: Collect leaves it alone.
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/file_system.h"
@@ -84,6 +86,9 @@ class Catalog {
   // snapshot is no longer there.
   Status SaveWorkingSet(const SnapshotKey& key, uint64_t state_checksum, const WorkingSet& set);
 
+  // As above for its pages, which `write` puts into an empty file (working_pages.h).
+  Status SaveWorkingPages(const SnapshotKey& key, uint64_t state_checksum, const std::function<Status(int fd)>& write);
+
   struct Entry {
     std::string folder;         // its name
     Result<Manifest> manifest;  // or why it cannot be used
@@ -124,6 +129,10 @@ class Catalog {
   Result<SnapshotFiles> OpenFolder(const std::string& folder, const SnapshotKey& key) const;
   Result<Manifest> ReadManifest(const std::string& folder) const;
   std::optional<WorkingSet> ReadWorkingSet(const std::string& folder, const Manifest& manifest) const;
+  UniqueFd OpenWorkingPages(const std::string& folder, const SnapshotFiles& files) const;
+  // Puts the file `name`, which `write` fills, into the folder of the snapshot, in place of an older one.
+  Status SaveBeside(const SnapshotKey& key, uint64_t state_checksum, std::string_view name,
+                    const std::function<Status(int fd)>& write);
 
   FileSystem* files_;
   std::string root_;

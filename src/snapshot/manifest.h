@@ -72,6 +72,7 @@ struct SnapshotFiles {
   UniqueFd state;
   UniqueFd memory;
   std::optional<WorkingSet> working_set;  // where one was recorded, and fits
+  UniqueFd working_pages;                 // where they were packed, and are of that set (working_pages.h)
 };
 
 }  // namespace snapfaas::snapshot

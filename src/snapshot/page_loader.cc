@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <string_view>
 
@@ -19,10 +20,30 @@ constexpr std::string_view kWhat = "the restore plan";
 constexpr std::string_view kImageWhat = "the snapshot's memory image";
 constexpr uint64_t kMaxPlanBytes = 64_MiB;
 
-int FdOf(const ImageFiles& files, ImageFile file) { return file == ImageFile::kKernel ? files.kernel : files.overlay; }
+constexpr std::array kImageFiles = {ImageFile::kOverlay, ImageFile::kKernel, ImageFile::kPacked};
+
+int FdOf(const ImageFiles& files, ImageFile file) {
+  switch (file) {
+    case ImageFile::kOverlay:
+      return files.overlay;
+    case ImageFile::kKernel:
+      return files.kernel;
+    case ImageFile::kPacked:
+      return files.packed;
+  }
+  return -1;
+}
 
 std::string_view NameOf(ImageFile file) {
-  return file == ImageFile::kKernel ? "the runtime's kernel image" : "the function snapshot's memory image";
+  switch (file) {
+    case ImageFile::kOverlay:
+      return "the function snapshot's memory image";
+    case ImageFile::kKernel:
+      return "the runtime's kernel image";
+    case ImageFile::kPacked:
+      return "the snapshot's working pages";
+  }
+  return "an unknown file";
 }
 
 std::vector<MapExtent> GetExtents(ByteReader& reader, uint64_t memory_bytes) {
@@ -37,7 +58,7 @@ std::vector<MapExtent> GetExtents(ByteReader& reader, uint64_t memory_bytes) {
     const auto file = reader.Get<uint32_t>();
     extent.file = static_cast<ImageFile>(file);
     extent.file_page = reader.Get<uint32_t>();
-    const bool known = extent.file == ImageFile::kOverlay || extent.file == ImageFile::kKernel;
+    const bool known = std::ranges::find(kImageFiles, extent.file) != kImageFiles.end();
     if (!known || extent.run.pages == 0 || extent.run.end() > memory_pages) reader.MarkBad();
     extents.push_back(extent);
   }
@@ -68,7 +89,7 @@ Status CheckLength(int fd, uint64_t bytes, std::string_view what) {
 }
 
 Status CheckExtents(const ImageFiles& files, const RestorePlan& plan) {
-  for (const ImageFile file : {ImageFile::kOverlay, ImageFile::kKernel}) {
+  for (const ImageFile file : kImageFiles) {
     uint64_t end = 0;
     for (const MapExtent& extent : plan.extents) {
       if (extent.file == file) end = std::max(end, uint64_t{extent.file_page} + extent.run.pages);
@@ -85,6 +106,10 @@ Status CheckExtents(const ImageFiles& files, const RestorePlan& plan) {
 constexpr uint32_t kReadAheadGap = 16;
 
 void FetchAhead(const ImageFiles& files, const RestorePlan& plan) {
+  if (files.packed >= 0) {
+    ::posix_fadvise(files.packed, 0, 0, POSIX_FADV_WILLNEED);
+    return;
+  }
   const auto wanted = Coalesce(Merge(plan.read, plan.written), kReadAheadGap);
   for (const PageRun& run : wanted) {
     ::posix_fadvise(files.image, static_cast<off_t>(run.offset()), static_cast<off_t>(run.bytes()),

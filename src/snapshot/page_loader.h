@@ -15,6 +15,7 @@ namespace snapfaas::snapshot {
 enum class ImageFile : uint32_t {
   kOverlay = 0,  // what a function snapshot has beside its base; offsets are guest-physical addresses
   kKernel = 1,   // the runtime's kernel image, for a base snapshot that is mapped from disk
+  kPacked = 2,   // the working set's pages side by side, from disk too (working_pages.h)
 };
 
 struct MapExtent {
@@ -51,6 +52,7 @@ struct ImageFiles {
   int image = -1;
   int overlay = -1;
   int kernel = -1;
+  int packed = -1;
 };
 
 // The poster's way: reads all that the files hold into fresh, zeroed memory.

@@ -60,7 +60,8 @@ TEST(RestorePlan, BytesTooManyAreCorrupt) {
 }
 
 TEST(RestorePlan, UnknownFileIsCorrupt) {
-  EXPECT_FALSE(IsAccepted(MapExtent{{0, 1}, static_cast<ImageFile>(2), 0}));
+  EXPECT_TRUE(IsAccepted(MapExtent{{0, 1}, ImageFile::kPacked, 0}));
+  EXPECT_FALSE(IsAccepted(MapExtent{{0, 1}, static_cast<ImageFile>(3), 0}));
   EXPECT_FALSE(IsAccepted(MapExtent{{0, 1}, static_cast<ImageFile>(0xffffffff), 0}));
 }
 

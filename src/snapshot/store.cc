@@ -15,6 +15,7 @@
 #include "snapshot/hash.h"
 #include "snapshot/io.h"
 #include "snapshot/page_runs.h"
+#include "snapshot/working_pages.h"
 
 namespace snapfaas::snapshot {
 namespace {
@@ -193,12 +194,35 @@ Status LoadedSnapshot::ShareBase(const LoadedSnapshot& base) {
   image_ = std::move(*image);
   kernel_ = std::move(*kernel);
   plan_.extents = base.plan_.extents;
+  // Its own are laid over this snapshot's, and some of them hold what it has changed.
+  std::erase_if(plan_.extents, [](const MapExtent& extent) { return extent.file == ImageFile::kPacked; });
   base_written_ = base.plan_.written;
   return {};
 }
 
+Status LoadedSnapshot::TakeWorkingPages(const SnapshotFiles& files) {
+  if (!files.working_set || !files.working_pages.valid()) return {};
+  auto packed = Duplicate(files.working_pages.get());
+  if (!packed) return Forward(packed.error());
+  packed_ = std::move(*packed);
+  for (const MapExtent& extent : ExtentsOfWorkingPages(*files.working_set)) plan_.extents.push_back(extent);
+  return {};
+}
+
+Status LoadedSnapshot::WriteWorkingPages(int fd, const WorkingSet& set) const {
+  auto memory = GuestMemory::Create(manifest_.memory_bytes);
+  if (!memory) return Forward(memory.error());
+  auto mapped = MapMemory(images(), plan_, *memory);
+  if (!mapped) return mapped;
+  return snapshot::WriteWorkingPages(fd, set, manifest_.state_checksum, *memory);
+}
+
 Status LoadedSnapshot::FinishPlan(const SnapshotFiles& files) {
-  if (tier_ == Tier::kDisk) plan_.read_ahead = ReadAhead::kYes;
+  if (tier_ == Tier::kDisk) {
+    plan_.read_ahead = ReadAhead::kYes;
+    auto taken = TakeWorkingPages(files);
+    if (!taken) return taken;
+  }
   return UseWorkingSet(files.working_set.value_or(WorkingSet()));
 }
 

@@ -65,7 +65,10 @@ class LoadedSnapshot {
   // Borrowed; -1: there is none.
   int state_fd() const { return state_.get(); }
   int plan_fd() const { return plan_fd_.get(); }
-  ImageFiles images() const { return {image_.get(), overlay_.get(), kernel_.get()}; }
+  ImageFiles images() const { return {image_.get(), overlay_.get(), kernel_.get(), packed_.get()}; }
+
+  // Fills an empty file with the pages of `set` as a restore leaves them (working_pages.h).
+  Status WriteWorkingPages(int fd, const WorkingSet& set) const;
 
   // What it takes of the host's memory by itself: a function snapshot without its base. 0 on disk, but for the state.
   uint64_t resident_bytes() const;
@@ -76,6 +79,7 @@ class LoadedSnapshot {
   LoadedSnapshot(Tier tier, Manifest manifest) : tier_(tier), manifest_(std::move(manifest)) {}
   Status TakeState(const SnapshotFiles& files, MemoryMap& map);
   Status ShareBase(const LoadedSnapshot& base);
+  Status TakeWorkingPages(const SnapshotFiles& files);
   Status FinishPlan(const SnapshotFiles& files);
   Status RewritePlan();
   void CollapseReadRegions();
@@ -86,6 +90,7 @@ class LoadedSnapshot {
   UniqueFd image_;
   UniqueFd overlay_;
   UniqueFd kernel_;
+  UniqueFd packed_;
   RestorePlan plan_;
   std::vector<PageRun> base_written_;  // what a shell that was primed with the base has of its own
   UniqueFd plan_fd_;

@@ -277,6 +277,61 @@ TEST_F(Store, WorkingSetOfTheCatalogueIsInThePlan) {
   }
 }
 
+// Packs the working set of the snapshot that `find` finds, as whoever opens it first does.
+template <typename Find>
+void PackPages(Catalog& catalog, Find find, const LoadedSnapshot& loaded) {
+  const SnapshotFiles files = find();
+  const auto saved = catalog.SaveWorkingPages(files.manifest.key, files.manifest.state_checksum,
+                                              [&](int fd) { return loaded.WriteWorkingPages(fd, *files.working_set); });
+  ASSERT_TRUE(saved) << saved.error().Message();
+  ASSERT_TRUE(find().working_pages.valid());
+}
+
+TEST_F(Store, PackedPagesRestoreTheSameFromDisk) {
+  const UniqueFd kernel = MakeSource({0x01, 0xaa});
+  PublishWith({kernel.get()});
+  ASSERT_TRUE(catalog_.SaveWorkingSet(kKey, Find().manifest.state_checksum, kSomeSet));
+  const auto without = LoadedSnapshot::OpenOnDisk(Find(), {kernel.get()});
+  ASSERT_TRUE(without) << without.error().Message();
+  PackPages(
+      catalog_, [this] { return Find(); }, *without);
+  const auto with = LoadedSnapshot::OpenOnDisk(Find(), {kernel.get()});
+  ASSERT_TRUE(with) << with.error().Message();
+  // The runs of the set are one with the pages between them, and lie behind the file's first page.
+  const RestorePlan plan = PlanOf(*with);
+  EXPECT_EQ(std::count_if(plan.extents.begin(), plan.extents.end(),
+                          [](const MapExtent& extent) { return extent.file == ImageFile::kPacked; }),
+            2);
+  EXPECT_EQ(plan.extents[plan.extents.size() - 2], (MapExtent{{0, 10}, ImageFile::kPacked, 1}));
+  EXPECT_EQ(plan.extents.back(), (MapExtent{{20, 5}, ImageFile::kPacked, 11}));
+  EXPECT_EQ(ByteOf(Restored(*with), 9), 0xaa);
+  ExpectSame(Restored(*with), Restored(*without));
+}
+
+TEST_F(Store, PagesThatArePackedForAnotherSetAreLeftAside) {
+  ASSERT_TRUE(catalog_.SaveWorkingSet(kKey, Find().manifest.state_checksum, kSomeSet));
+  PackPages(
+      catalog_, [this] { return Find(); }, *LoadedSnapshot::OpenOnDisk(Find(), {}));
+  ASSERT_TRUE(catalog_.SaveWorkingSet(kKey, Find().manifest.state_checksum, {{{200, 1}}, {}}));
+  EXPECT_FALSE(Find().working_pages.valid());
+}
+
+TEST_F(Store, PackedPagesThatAreDamagedOrTruncatedAreLeftAside) {
+  ASSERT_TRUE(catalog_.SaveWorkingSet(kKey, Find().manifest.state_checksum, kSomeSet));
+  PackPages(
+      catalog_, [this] { return Find(); }, *LoadedSnapshot::OpenOnDisk(Find(), {}));
+  for (uint64_t at = 0; at < kPageSize; at += 3) {
+    FlipByte("working_pages", at);
+    EXPECT_FALSE(Find().working_pages.valid()) << at;
+    FlipByte("working_pages", at);
+  }
+  EXPECT_TRUE(Find().working_pages.valid());
+  const uint64_t size = SizeOf(Find().working_pages.get(), "pages").value();
+  ASSERT_TRUE(SetSize(Writable("working_pages").get(), size - 1, "pages"));
+  EXPECT_FALSE(Find().working_pages.valid());
+  EXPECT_TRUE(LoadedSnapshot::OpenOnDisk(Find(), {}));
+}
+
 TEST_F(Store, UsesAWorkingSetFromNowOn) {
   auto loaded = LoadedSnapshot::Load(Find(), {});
   ASSERT_TRUE(loaded);
@@ -428,6 +483,26 @@ TEST_F(FunctionLayer, FromDiskIsTheSame) {
   EXPECT_EQ(PlanOf(*loaded).read_ahead, ReadAhead::kYes);
   EXPECT_EQ(loaded->resident_bytes(), 2 * kPageSize);
   ExpectSame(Restored(*loaded), restored_);
+}
+
+TEST_F(FunctionLayer, FromDiskWithPackedPagesOfBothIsTheSame) {
+  ASSERT_TRUE(catalog_.SaveWorkingSet(kKey, Find().manifest.state_checksum, kSomeSet));
+  PackPages(
+      catalog_, [this] { return Find(); }, *LoadBase(&LoadedSnapshot::OpenOnDisk));
+  const auto base = LoadBase(&LoadedSnapshot::OpenOnDisk);
+  EXPECT_GE(base->images().packed, 0);
+  const auto plain = LoadedSnapshot::OpenFunctionOnDisk(FindFunction(), *base);
+  ASSERT_TRUE(plain) << plain.error().Message();
+  // What its base has packed may have changed here.
+  EXPECT_LT(plain->images().packed, 0);
+  ExpectSame(Restored(*plain), restored_);
+  ASSERT_TRUE(catalog_.SaveWorkingSet(kFunctionKey, FindFunction().manifest.state_checksum, kSomeSet));
+  PackPages(
+      catalog_, [this] { return FindFunction(); }, *plain);
+  const auto packed = LoadedSnapshot::OpenFunctionOnDisk(FindFunction(), *base);
+  ASSERT_TRUE(packed) << packed.error().Message();
+  EXPECT_GE(packed->images().packed, 0);
+  ExpectSame(Restored(*packed), restored_);
 }
 
 TEST_F(FunctionLayer, OverTheKernelsPagesIsTheSameFromMemoryAndFromDisk) {

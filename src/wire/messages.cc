@@ -34,6 +34,7 @@ class FdSink {
     Put(std::move(fds.memory));
     Put(std::move(fds.overlay));
     Put(std::move(fds.kernel));
+    Put(std::move(fds.packed));
     Put(std::move(fds.plan));
   }
   void Put(DeviceFds fds) {
@@ -66,6 +67,7 @@ class FdSource {
     fds.memory = Get();
     fds.overlay = Get();
     fds.kernel = Get();
+    fds.packed = Get();
     fds.plan = Get();
     return fds;
   }

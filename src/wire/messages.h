@@ -32,7 +32,7 @@ namespace snapfaas::wire {
 // What stands behind a microVM's devices. Each may be absent (invalid).
 struct DeviceFds {
   UniqueFd runtimefs;  // the root file system, read only
-  UniqueFd appfs;      // /dev/vda, read only
+  UniqueFd appfs;      // /dev/pmem1, read only
   UniqueFd channel;    // stream socket behind the request port
   UniqueFd log;        // file or pipe that takes what the function prints
   UniqueFd console;    // file that takes the serial console
@@ -66,6 +66,7 @@ struct SnapshotFds {
   UniqueFd memory;   // a complete image
   UniqueFd overlay;  // of a function snapshot
   UniqueFd kernel;
+  UniqueFd packed;  // from disk: the working set's pages
   UniqueFd plan;
 };
 
