@@ -171,11 +171,6 @@ void QuietKernel() {
       {"/proc/sys/vm/compaction_proactiveness", "0"},
       {"/proc/sys/vm/stat_interval", "86400"},
       {"/proc/sys/vm/dirty_writeback_centisecs", "0"},
-      // The host's page cache is behind the disk: there is nothing to sort, merge or hold back for.
-      {"/sys/block/vda/queue/scheduler", "none"},
-      {"/sys/block/vda/queue/nomerges", "2"},
-      {"/sys/block/vda/queue/wbt_lat_usec", "0"},
-      {"/sys/block/vda/queue/iostats", "0"},
   };
   for (const auto& setting : kSettings) WriteSmallFile(setting.path, setting.value);
 }

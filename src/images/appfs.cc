@@ -4,9 +4,11 @@
 
 #include <algorithm>
 
+#include "base/units.h"
 #include "images/erofs.h"
 #include "images/files.h"
 #include "images/process.h"
+#include "wire/guest_abi.h"
 
 namespace snapfaas::images {
 
@@ -95,6 +97,11 @@ Status BuildAppfs(const fs::path& app_dir, const RuntimeRecipe& recipe, const st
   auto ran = RunProgram(command);
   if (!ran) return Forward(ran.error(), fmt::format("cannot make an image of {}", app_dir.string()));
   std::error_code error;
+  const uint64_t bytes = fs::file_size(made, error);
+  if (!error && bytes > wire::kAppfsDeviceBytes) {
+    return Fail(ErrorCode::kInvalidArgument, "the function in {} makes an image of {} MiB; {} MiB is the most",
+                app_dir.string(), (bytes + 1_MiB - 1) / 1_MiB, wire::kAppfsDeviceBytes / 1_MiB);
+  }
   fs::rename(made, image, error);
   if (error) return FailErrno(error.value(), "cannot write {}", image.string());
   return {};

@@ -27,7 +27,7 @@ constexpr char kCodeFormatFile[] = "code-format";
 
 // What the initramfs loads before the root file system is there.
 const std::vector<std::string>& Modules() {
-  static const std::vector<std::string> modules = {"virtio_mmio", "virtio_pmem",    "nd_pmem",   "virtio_blk",
+  static const std::vector<std::string> modules = {"virtio_mmio", "virtio_pmem",    "nd_pmem",
                                                    "erofs",       "virtio_console", "virtio-rng"};
   return modules;
 }

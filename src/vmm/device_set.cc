@@ -37,7 +37,7 @@ Result<DeviceSetState> DeviceSetState::Decode(std::span<const uint8_t> bytes) {
   DeviceSetState state;
   state.serial = devices::SerialState::Decode(reader);
   state.runtimefs = virtio::PmemState::Decode(reader);
-  state.appfs = virtio::BlockState::Decode(reader);
+  state.appfs = virtio::PmemState::Decode(reader);
   state.console = virtio::ConsoleState::Decode(reader);
   for (auto& transport : state.transports) transport = virtio::TransportState::Decode(reader);
   auto done = reader.Finish("the device state");
@@ -67,11 +67,9 @@ Result<std::unique_ptr<DeviceSet>> DeviceSet::Create(EventLoop& loop, GuestMemor
   set->runtimefs_ = runtimefs.get();
   auto added = set->AddVirtio(kRuntimefsSlot, std::move(runtimefs), loop, memory, lines, state);
   if (!added) return Forward(added.error());
-  auto appfs = virtio::VirtioBlock::Create({std::move(fds.appfs), wire::kAppfsDeviceBytes, "appfs"},
-                                           state == nullptr ? nullptr : &state->appfs);
-  if (!appfs) return Forward(appfs.error());
-  set->appfs_ = appfs->get();
-  added = set->AddVirtio(kAppfsSlot, std::move(*appfs), loop, memory, lines, state);
+  auto appfs = std::make_unique<virtio::VirtioPmem>(kAppfsBase, virtio::PmemState{wire::kAppfsDeviceBytes});
+  set->appfs_ = appfs.get();
+  added = set->AddVirtio(kAppfsSlot, std::move(appfs), loop, memory, lines, state);
   if (!added) return Forward(added.error());
   const uint64_t log_limit = LogLimitFor(fds.log.get());
   auto console = virtio::VirtioConsole::Create(loop, {std::move(fds.channel), std::move(fds.log), log_limit},

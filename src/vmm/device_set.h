@@ -17,7 +17,6 @@
 #include "devices/log_sink.h"
 #include "devices/power.h"
 #include "devices/serial.h"
-#include "devices/virtio/block.h"
 #include "devices/virtio/console.h"
 #include "devices/virtio/mmio_transport.h"
 #include "devices/virtio/pmem.h"
@@ -37,7 +36,7 @@ inline constexpr size_t kVirtioSlots = 4;
 
 // Names the devices and the version of their saved states: snapshots are restored only into the same set.
 inline constexpr std::string_view kDeviceSet =
-    "serial-1 power-1 i8042-1 doorbell-1 virtio-mmio-1 pmem-1 block-1 console-1/3 rng-1";
+    "serial-1 power-1 i8042-1 doorbell-1 virtio-mmio-1 pmem-1 pmem-1 console-1/3 rng-1";
 
 // The host's ends of a virtio device's lines, which a shell prepares before it knows what to run.
 struct VirtioLines {
@@ -56,7 +55,7 @@ struct DeviceLines {
 struct DeviceSetState {
   devices::SerialState serial;
   devices::virtio::PmemState runtimefs;
-  devices::virtio::BlockState appfs;
+  devices::virtio::PmemState appfs;
   devices::virtio::ConsoleState console;
   std::array<devices::virtio::TransportState, kVirtioSlots> transports;
 
@@ -73,7 +72,8 @@ class DeviceSet {
     std::function<void()> on_reset;
   };
 
-  // `runtimefs_bytes`: what the guest sees of its root file system at kRuntimefsBase. With a state, the devices go on
+  // `runtimefs_bytes`: what the guest sees of its root file system at kRuntimefsBase. The images themselves are mapped
+  // by the caller. With a state, the devices go on
   // where Save() left them; guest memory is not touched before Kick().
   // REQUIRES: everything borrowed outlives the set; the loop does not run, or runs on this thread.
   static Result<std::unique_ptr<DeviceSet>> Create(EventLoop& loop, GuestMemory& memory, DeviceLines& lines,
@@ -112,7 +112,7 @@ class DeviceSet {
   std::array<VirtioSlot, kVirtioSlots> virtio_;
   // The same devices by their own types, for saving.
   devices::virtio::VirtioPmem* runtimefs_ = nullptr;
-  devices::virtio::VirtioBlock* appfs_ = nullptr;
+  devices::virtio::VirtioPmem* appfs_ = nullptr;
   devices::virtio::VirtioConsole* console_ = nullptr;
   devices::Bus ports_;
   devices::Bus mmio_;

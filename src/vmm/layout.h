@@ -6,6 +6,7 @@
 
 #include "base/units.h"
 #include "memory/guest_address.h"
+#include "wire/guest_abi.h"
 
 namespace snapfaas::vmm {
 
@@ -31,10 +32,12 @@ inline constexpr GuestAddress kVirtioBase{0xd0010000};
 inline constexpr uint64_t kVirtioStride = 0x1000;
 inline constexpr uint32_t kVirtioFirstGsi = 5;
 
-// The runtimefs, as persistent memory behind a virtio-pmem device. Linux maps such memory in pieces of 16 MiB.
+// The file system images, as persistent memory behind virtio-pmem devices. Linux maps such memory in pieces of 16 MiB.
 inline constexpr GuestAddress kRuntimefsBase{4_GiB};
 inline constexpr uint64_t kMaxRuntimefsBytes = 2_GiB;
-inline constexpr uint64_t kRuntimefsGranule = 16_MiB;
+inline constexpr uint64_t kPmemGranule = 16_MiB;
+inline constexpr GuestAddress kAppfsBase{kRuntimefsBase + kMaxRuntimefsBytes};
+static_assert(wire::kAppfsDeviceBytes % kPmemGranule == 0);
 
 inline constexpr GuestAddress kIoApic{0xfec00000};
 inline constexpr GuestAddress kLocalApic{0xfee00000};
@@ -44,5 +47,6 @@ inline constexpr GuestAddress kIntelTss{0xfeffd000};
 inline constexpr uint32_t kMemorySlotRam = 0;
 inline constexpr uint32_t kMemorySlotIdentity = 1;
 inline constexpr uint32_t kMemorySlotRuntimefs = 2;
+inline constexpr uint32_t kMemorySlotAppfs = 3;
 
 }  // namespace snapfaas::vmm

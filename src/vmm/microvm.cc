@@ -47,13 +47,14 @@ Result<UniqueFd> DuplicateIfValid(int fd) {
 }  // namespace
 
 MicroVm::MicroVm(EventLoop& loop, const Config& config, Callbacks callbacks, kvm::Kvm kvm, kvm::Vm vm,
-                 GuestMemory memory, MappedRegion identity_page, RuntimefsWindow runtimefs)
+                 GuestMemory memory, MappedRegion identity_page, ImageWindow runtimefs, ImageWindow appfs)
     : loop_(loop),
       config_(config),
       callbacks_(std::move(callbacks)),
       memory_(std::move(memory)),
       identity_page_(std::move(identity_page)),
       runtimefs_(std::move(runtimefs)),
+      appfs_(std::move(appfs)),
       kvm_(std::move(kvm)),
       vm_(std::move(vm)) {}
 
@@ -73,10 +74,13 @@ Result<std::unique_ptr<MicroVm>> MicroVm::CreateShell(EventLoop& loop, const Con
   if (!memory) return Forward(memory.error());
   auto identity_page = MappedRegion::Anonymous(wire::kIdentityPageSize);
   if (!identity_page) return Forward(identity_page.error());
-  auto runtimefs = RuntimefsWindow::Create();
+  auto runtimefs = ImageWindow::Create(kMaxRuntimefsBytes, "runtimefs");
   if (!runtimefs) return Forward(runtimefs.error());
+  auto appfs = ImageWindow::Create(wire::kAppfsDeviceBytes, "appfs");
+  if (!appfs) return Forward(appfs.error());
   std::unique_ptr<MicroVm> shell(new MicroVm(loop, config, std::move(callbacks), std::move(*kvm), std::move(*vm),
-                                             std::move(*memory), std::move(*identity_page), std::move(*runtimefs)));
+                                             std::move(*memory), std::move(*identity_page), std::move(*runtimefs),
+                                             std::move(*appfs)));
   // Memory slots first: once there is an interrupt controller, each costs a wait for RCU.
   auto done = shell->AttachMemory();
   if (done) done = shell->vm_.CreateIrqchip();
@@ -95,7 +99,9 @@ Status MicroVm::AttachMemory() {
   done = vm_.SetMemorySlot(kMemorySlotIdentity, GuestAddress(wire::kIdentityPageBase), identity_page_.bytes(),
                            kvm::SlotAccess::kReadOnly);
   if (!done) return done;
-  return vm_.SetMemorySlot(kMemorySlotRuntimefs, kRuntimefsBase, runtimefs_.bytes(), kvm::SlotAccess::kReadOnly);
+  done = vm_.SetMemorySlot(kMemorySlotRuntimefs, kRuntimefsBase, runtimefs_.bytes(), kvm::SlotAccess::kReadOnly);
+  if (!done) return done;
+  return vm_.SetMemorySlot(kMemorySlotAppfs, kAppfsBase, appfs_.bytes(), kvm::SlotAccess::kReadOnly);
 }
 
 Status MicroVm::AttachLines() {
@@ -152,23 +158,24 @@ Status MicroVm::CreateDevices(wire::DeviceFds fds, const DeviceSetState* state) 
     callbacks_.on_ended({wire::EndReason::kPowerOff, "the guest switched itself off"});
   };
   callbacks.on_reset = [this] { callbacks_.on_ended({wire::EndReason::kReset, "the guest reset itself"}); };
-  auto mapped = MapRuntimefs(fds.runtimefs.get());
+  auto mapped = MapImages(fds);
   if (!mapped) return mapped;
-  if (state != nullptr && state->runtimefs.size != runtimefs_bytes_) {
+  const uint64_t runtimefs_bytes = (runtimefs_.image_bytes() + kPmemGranule - 1) / kPmemGranule * kPmemGranule;
+  if (state != nullptr && state->runtimefs.size != runtimefs_bytes) {
     return Fail(ErrorCode::kIncompatible, "the snapshot was taken with another runtimefs image; {}", snapshot::kMend);
   }
   auto devices =
-      DeviceSet::Create(loop_, memory_, *lines_, std::move(fds), runtimefs_bytes_, std::move(callbacks), state);
+      DeviceSet::Create(loop_, memory_, *lines_, std::move(fds), runtimefs_bytes, std::move(callbacks), state);
   if (!devices) return Forward(devices.error());
   devices_ = std::move(*devices);
   return {};
 }
 
-void MicroVm::WriteIdentity(const wire::VmIdentity& identity, int64_t generation, bool has_appfs) {
+void MicroVm::WriteIdentity(const wire::VmIdentity& identity, int64_t generation) {
   wire::IdentityPage page{};
   page.magic = wire::kIdentityMagic;
   page.generation = static_cast<uint64_t>(generation);
-  page.has_appfs = has_appfs ? 1 : 0;
+  page.has_appfs = appfs_.image_bytes() != 0 ? 1 : 0;
   page.checkpoint = origin_ && snapshot_state_.valid() ? 1 : 0;
   // Does not fail and does not block once the host's random source is up, which it is before any of this runs.
   static_cast<void>(::getrandom(page.seed, sizeof(page.seed), 0));
@@ -184,8 +191,9 @@ Status MicroVm::Boot(wire::BootCommand command) {
   if (command.snapshot_state.valid()) kernel_ = std::move(command.kernel);
   snapshot_state_ = std::move(command.snapshot_state);
   snapshot_memory_ = std::move(command.snapshot_memory);
-  WriteIdentity(command.identity, 0, command.devices.appfs.valid());
-  return CreateDevices(std::move(command.devices), nullptr);
+  auto created = CreateDevices(std::move(command.devices), nullptr);
+  if (created) WriteIdentity(command.identity, 0);
+  return created;
 }
 
 Status MicroVm::LoadKernelAndTables(const wire::BootCommand& command) {
@@ -215,12 +223,14 @@ Status MicroVm::LoadKernelAndTables(const wire::BootCommand& command) {
   return boot_cpu.SetRegs(BootRegisters(plan));
 }
 
-// Once: a primed shell has it already, and so has a microVM that is reset.
-Status MicroVm::MapRuntimefs(int image) {
-  if (image < 0 || runtimefs_bytes_ != 0) return {};
-  auto mapped = runtimefs_.Map(image);
-  if (!mapped) return Forward(mapped.error());
-  runtimefs_bytes_ = *mapped;
+// Each once: a primed shell has its runtimefs already, and a microVM that is reset has both.
+Status MicroVm::MapImages(const wire::DeviceFds& fds) {
+  for (const auto& [window, image] :
+       {std::pair(&runtimefs_, fds.runtimefs.get()), std::pair(&appfs_, fds.appfs.get())}) {
+    if (image < 0 || window->image_bytes() != 0) continue;
+    auto mapped = window->Map(image);
+    if (!mapped) return mapped;
+  }
   return {};
 }
 
@@ -245,7 +255,7 @@ Status MicroVm::ReadSnapshot(wire::SnapshotFds files, wire::RestoreMode mode) {
 }
 
 snapshot::ImageFiles MicroVm::FilesOf(const Origin& origin) {
-  return {origin.files.memory.get(), origin.files.overlay.get(), origin.files.kernel.get()};
+  return {origin.files.memory.get(), origin.files.overlay.get(), origin.files.kernel.get(), origin.files.packed.get()};
 }
 
 Status MicroVm::PlaceMemory() {
@@ -286,7 +296,7 @@ Status MicroVm::Prime(wire::PrimeCommand command) {
   if (origin_) return Fail(ErrorCode::kInvalidArgument, "a VMM is primed once");
   auto done = ReadSnapshot(std::move(command.snapshot), wire::RestoreMode::kPrefetch);
   if (done) done = PlaceMemory();
-  if (done) done = MapRuntimefs(command.runtimefs.get());
+  if (done && command.runtimefs.valid()) done = runtimefs_.Map(command.runtimefs.get());
   if (!done) return done;
   runtimefs_.Populate();
   const auto pages = snapshot::Merge(origin_->plan.read, origin_->plan.written);
@@ -294,7 +304,6 @@ Status MicroVm::Prime(wire::PrimeCommand command) {
 }
 
 Status MicroVm::LoadMachine(wire::DeviceFds fds, const wire::VmIdentity& identity, int64_t generation) {
-  const bool has_appfs = fds.appfs.valid();
   auto done = CreateDevices(std::move(fds), &origin_->machine.devices);
   if (!done) return done;
   for (size_t i = 0; i < vcpus_.size(); ++i) {
@@ -303,7 +312,7 @@ Status MicroVm::LoadMachine(wire::DeviceFds fds, const wire::VmIdentity& identit
   }
   done = vm_.Restore(origin_->machine.vm);
   if (!done) return done;
-  WriteIdentity(identity, generation, has_appfs);
+  WriteIdentity(identity, generation);
   devices_->Kick();
   return {};
 }
@@ -323,13 +332,9 @@ Result<wire::RestoredEvent> MicroVm::Restore(wire::RestoreCommand command) {
   event.memory_done_ns = MonotonicNanos();
   snapshot_state_ = std::move(command.function_state);
   snapshot_memory_ = std::move(command.function_memory);
-  for (const auto& [kept, fd] : {std::pair(&origin_->runtimefs, command.devices.runtimefs.get()),
-                                 std::pair(&origin_->appfs, command.devices.appfs.get()),
-                                 std::pair(&origin_->console, command.devices.console.get())}) {
-    auto copy = DuplicateIfValid(fd);
-    if (!copy) return Forward(copy.error());
-    *kept = std::move(*copy);
-  }
+  auto console = DuplicateIfValid(command.devices.console.get());
+  if (!console) return Forward(console.error());
+  origin_->console = std::move(*console);
   // Any generation but 0 will do; the restore's time differs from one restore to the next.
   done = LoadMachine(std::move(command.devices), command.identity, event.begun_ns);
   if (!done) return Forward(done.error());
@@ -354,13 +359,9 @@ Result<wire::RestoredEvent> MicroVm::Reset(wire::ResetCommand command) {
   if (!done) return Forward(done.error());
   event.memory_done_ns = MonotonicNanos();
   wire::DeviceFds fds;
-  for (const auto& [fd, kept] :
-       {std::pair(&fds.runtimefs, origin_->runtimefs.get()), std::pair(&fds.appfs, origin_->appfs.get()),
-        std::pair(&fds.console, origin_->console.get())}) {
-    auto copy = DuplicateIfValid(kept);
-    if (!copy) return Forward(copy.error());
-    *fd = std::move(*copy);
-  }
+  auto console = DuplicateIfValid(origin_->console.get());
+  if (!console) return Forward(console.error());
+  fds.console = std::move(*console);
   fds.channel = std::move(command.channel);
   fds.log = std::move(command.log);
   done = LoadMachine(std::move(fds), command.identity, event.begun_ns);

@@ -25,7 +25,7 @@
 #include "snapshot/page_loader.h"
 #include "vmm/config.h"
 #include "vmm/device_set.h"
-#include "vmm/runtimefs_window.h"
+#include "vmm/image_window.h"
 #include "vmm/snapshotter.h"
 #include "vmm/vcpu_runner.h"
 #include "wire/messages.h"
@@ -83,13 +83,11 @@ class MicroVm {
     wire::SnapshotFds files;
     snapshot::RestorePlan plan;
     MachineState machine;
-    UniqueFd runtimefs;  // for a reset to make the devices anew
-    UniqueFd appfs;
-    UniqueFd console;
+    UniqueFd console;  // for a reset to make the devices anew
   };
 
   MicroVm(EventLoop& loop, const Config& config, Callbacks callbacks, kvm::Kvm kvm, kvm::Vm vm, GuestMemory memory,
-          MappedRegion identity_page, RuntimefsWindow runtimefs);
+          MappedRegion identity_page, ImageWindow runtimefs, ImageWindow appfs);
   Status AttachMemory();
   Status AttachLines();
   Status CreateVcpus();
@@ -100,11 +98,11 @@ class MicroVm {
   Status PlaceMemory();
   Status PlaceOverPrimed(wire::SnapshotFds files);
   Status RevertMemory();
-  Status MapRuntimefs(int image);
+  Status MapImages(const wire::DeviceFds& fds);
   // What a restore and a reset have in common, once memory is in place.
   Status LoadMachine(wire::DeviceFds fds, const wire::VmIdentity& identity, int64_t generation);
   Status CreateDevices(wire::DeviceFds fds, const DeviceSetState* state);
-  void WriteIdentity(const wire::VmIdentity& identity, int64_t generation, bool has_appfs);
+  void WriteIdentity(const wire::VmIdentity& identity, int64_t generation);
   Result<snapshot::MemoryMap> WriteMemory();
   // 0 when it was booted.
   Result<uint64_t> BaseChecksum() const;
@@ -119,8 +117,8 @@ class MicroVm {
   GuestMemory memory_;
   UniqueFd single_pages_;  // GuestMemory::BringInSinglePages
   MappedRegion identity_page_;
-  RuntimefsWindow runtimefs_;
-  uint64_t runtimefs_bytes_ = 0;  // of the device; 0: nothing is mapped
+  ImageWindow runtimefs_;
+  ImageWindow appfs_;
   kvm::Kvm kvm_;
   kvm::Vm vm_;
   std::unique_ptr<DeviceLines> lines_;

@@ -34,7 +34,7 @@ struct IdentityPage {
   uint64_t magic;
   uint64_t generation;  // 0 after a boot, differing after every restore
   int64_t realtime_ns;  // the host's CLOCK_REALTIME when the vCPUs were let go
-  uint8_t has_appfs;    // 1: /dev/vda holds an appfs to be mounted
+  uint8_t has_appfs;    // 1: /dev/pmem1 holds an appfs to be mounted
   uint8_t checkpoint;   // 1: once the function is loaded, go to the snapshot point (124) again
   uint8_t reserved[6];  // zero
   uint8_t seed[64];     // from the host's random source, never used twice
@@ -52,7 +52,8 @@ inline constexpr char kLogPortName[] = "snapfaas.log";
 // without providing a reason".
 inline constexpr char kRuntimeExited[] = "Runtime exited";
 
-// /dev/vda always claims this size, so that any appfs fits behind a snapshot; reads past the image yield zeroes.
-inline constexpr uint64_t kAppfsDeviceBytes = uint64_t{1} << 40;
+// /dev/pmem1 always has this size, so that any appfs fits behind a snapshot; past the image it reads as zeroes. AWS Lambda
+// allows a function 250 MiB.
+inline constexpr uint64_t kAppfsDeviceBytes = uint64_t{256} << 20;
 
 }  // namespace snapfaas::wire

@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
@@ -16,6 +17,7 @@
 #include "e2e_environment.h"
 #include "snapshot/format.h"
 #include "snapshot/manifest.h"
+#include "wire/guest_abi.h"
 
 namespace snapfaas::e2e {
 namespace {
@@ -61,6 +63,18 @@ class ErrorTest : public EndToEndTest {
     if (!vm) return vm.error().Message();
     auto booted = vm->Boot(std::move(images), faas::FunctionFiles(), deadline);
     return booted ? "" : booted.error().Message();
+  }
+
+  // What restoring with this appfs says.
+  std::string RestoreError(UniqueFd appfs) {
+    auto images = environment_.OpenImages(wire::RestoreMode::kMmap);
+    if (!images) return images.error().Message();
+    auto vm = faas::MicroVm::Launch(environment_.spawner(), faas::VmSize(), cli::DeadlineIn(30));
+    if (!vm) return vm.error().Message();
+    faas::FunctionFiles function;
+    function.appfs = std::move(appfs);
+    auto restored = vm->Restore(std::move(*images), std::move(function), cli::DeadlineIn(30));
+    return restored ? "" : restored.error().Message();
   }
 
   faas::BootImages GoodImages() {
@@ -115,15 +129,14 @@ TEST_F(ErrorTest, RuntimefsThatIsNoFileSystem) {
 }
 
 TEST_F(ErrorTest, AppfsThatIsNoFileSystem) {
-  auto images = environment_.OpenImages(wire::RestoreMode::kMmap);
-  ASSERT_TRUE(images);
-  auto vm = faas::MicroVm::Launch(environment_.spawner(), faas::VmSize(), cli::DeadlineIn(30));
-  ASSERT_TRUE(vm) << vm.error().Message();
-  faas::FunctionFiles function;
-  function.appfs = FileWith(std::string(1 << 20, 'a'));
-  auto restored = vm->Restore(std::move(*images), std::move(function), cli::DeadlineIn(30));
-  ASSERT_FALSE(restored);
-  EXPECT_THAT(restored.error().Message(), HasSubstr("the function cannot be loaded"));
+  EXPECT_THAT(RestoreError(FileWith(std::string(1 << 20, 'a'))), HasSubstr("the function cannot be loaded"));
+}
+
+TEST_F(ErrorTest, AppfsThatIsTooLarge) {
+  UniqueFd large = FileWith("");
+  ASSERT_EQ(::ftruncate(large.get(), static_cast<off_t>(wire::kAppfsDeviceBytes + 1)), 0);
+  EXPECT_THAT(RestoreError(std::move(large)),
+              HasSubstr("the appfs image is not a regular file of 1 to 268435456 bytes"));
 }
 
 TEST_F(ErrorTest, MissingAppFolder) {

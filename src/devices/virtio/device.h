@@ -12,7 +12,7 @@
 namespace snapfaas::devices::virtio {
 
 // Virtio 1.2, 5.
-enum class DeviceType : uint32_t { kBlock = 2, kConsole = 3, kEntropy = 4, kPmem = 27 };
+enum class DeviceType : uint32_t { kConsole = 3, kEntropy = 4, kPmem = 27 };
 
 inline constexpr uint64_t kFeatureVersion1 = uint64_t{1} << 32;  // VIRTIO_F_VERSION_1, offered by the transport
 
