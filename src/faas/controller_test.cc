@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/clock.h"
 #include "faas/fake_vm_host_for_tests.h"
 #include "faas/manual_timekeeper_for_tests.h"
 
@@ -24,22 +25,6 @@ using Effort = Controller::Effort;
 using Kind = FunctionOutcome::Kind;
 using Lease = Controller::Lease;
 using Usability = Controller::Usability;
-
-constexpr int64_t kMilli = 1'000'000;
-constexpr int64_t kSecond = 1000 * kMilli;
-constexpr uint32_t kOverhead = 2;
-constexpr uint64_t kCost = 130;  // of a microVM of 128 MiB
-
-FunctionSpec Spec(const std::string& function, uint32_t memory_mib = 128, Isolation isolation = Isolation::kReuse) {
-  FunctionSpec spec;
-  spec.key = function + ":$LATEST@1";
-  spec.function = function;
-  spec.version = "$LATEST";
-  spec.size.memory_mib = memory_mib;
-  spec.isolation = isolation;
-  spec.timeout_ns = 3 * kSecond;
-  return spec;
-}
 
 class ControllerTest : public ::testing::Test {
  protected:

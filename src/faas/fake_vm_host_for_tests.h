@@ -14,15 +14,29 @@
 #include <utility>
 #include <vector>
 
+#include "base/clock.h"
 #include "faas/manual_timekeeper_for_tests.h"
 #include "faas/vm_host.h"
 
 namespace snapfaas::faas {
 
+inline constexpr uint32_t kOverhead = 2;
+inline constexpr uint64_t kCost = 130;  // of a microVM of 128 MiB
+
+inline FunctionSpec Spec(const std::string& function, uint32_t memory_mib = 128,
+                         Isolation isolation = Isolation::kReuse) {
+  FunctionSpec spec;
+  spec.key = function + ":$LATEST@1";
+  spec.function = function;
+  spec.version = "$LATEST";
+  spec.size.memory_mib = memory_mib;
+  spec.isolation = isolation;
+  spec.timeout_ns = 3 * kSecond;
+  return spec;
+}
+
 class FakeVmHost : public VmHost {
  public:
-  static constexpr int64_t kMilli = 1'000'000;
-
   // What is to come of one call.
   struct Plan {
     int64_t launch_ns = 10 * kMilli;

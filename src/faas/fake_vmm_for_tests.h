@@ -24,6 +24,7 @@
 namespace snapfaas::faas {
 
 inline constexpr int64_t kTestPatience = 20'000'000'000;
+inline int64_t Soon() { return MonotonicNanos() + kTestPatience; }
 
 // What a script sees: the VMM's side of the sockets. Its destruction closes them, as the end of the process would.
 class FakeVmm {

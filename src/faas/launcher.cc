@@ -36,8 +36,7 @@ namespace {
 // touch all of RAM at boot, and go on costing restored VMs.
 constexpr char kScrub[] = " snapfaas.scrub";
 
-constexpr int64_t kNanosPerSecond = 1'000'000'000;
-constexpr int64_t kLastWordsPatience = 2 * kNanosPerSecond;
+constexpr int64_t kLastWordsPatience = 2 * kSecond;
 
 // What the guest had done last, for a person.
 std::string_view LastMark(const Timeline& t) {
@@ -512,7 +511,7 @@ std::string MicroVm::Impl::Progress() const {
 
 tl::unexpected<Error> MicroVm::Impl::Explain(Error error, std::string_view waited_for, int64_t began_ns) {
   if (!said_last_word_ && error.code == ErrorCode::kTimedOut) {
-    const double seconds = static_cast<double>(MonotonicNanos() - began_ns) / static_cast<double>(kNanosPerSecond);
+    const double seconds = static_cast<double>(MonotonicNanos() - began_ns) / static_cast<double>(kSecond);
     return Fail(ErrorCode::kTimedOut, "{} within {:.1f} s; {}", waited_for, seconds, Progress());
   }
   if (said_last_word_ || error.code != ErrorCode::kUnavailable) return Forward(std::move(error));

@@ -19,7 +19,6 @@ using ::testing::HasSubstr;
 using ::testing::StartsWith;
 using wire::Doorbell;
 
-int64_t Soon() { return MonotonicNanos() + kTestPatience; }
 int64_t VerySoon() { return MonotonicNanos() + 200'000'000; }
 
 struct Outcome {

@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/clock.h"
 #include "faas/controller.h"
 #include "faas/fake_vm_host_for_tests.h"
 #include "faas/manual_timekeeper_for_tests.h"
@@ -21,9 +22,6 @@ namespace {
 using Kind = FunctionOutcome::Kind;
 using Ticket = RequestManager::Ticket;
 
-constexpr int64_t kMilli = 1'000'000;
-constexpr int64_t kSecond = 1000 * kMilli;
-constexpr uint32_t kOverhead = 2;
 constexpr int kEvents = 400;
 
 class Chaos {

@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/clock.h"
 #include "faas/fake_vm_host_for_tests.h"
 #include "faas/manual_timekeeper_for_tests.h"
 
@@ -24,24 +25,9 @@ using Kind = FunctionOutcome::Kind;
 using Throttle = FunctionOutcome::Throttle;
 using Ticket = RequestManager::Ticket;
 
-constexpr int64_t kMilli = 1'000'000;
-constexpr int64_t kSecond = 1000 * kMilli;
-constexpr uint32_t kOverhead = 2;
-constexpr uint64_t kCost = 130;  // of a microVM of 128 MiB
-
-FunctionSpec Spec(const std::string& function, std::optional<uint32_t> reserved = std::nullopt) {
-  FunctionSpec spec;
-  spec.key = function + ":$LATEST@1";
-  spec.function = function;
-  spec.version = "$LATEST";
-  spec.timeout_ns = 3 * kSecond;
-  spec.reserved_concurrency = reserved;
-  return spec;
-}
-
-FunctionSpec Large(const std::string& function, uint32_t memory_mib) {
+FunctionSpec Reserving(const std::string& function, uint32_t concurrency) {
   FunctionSpec spec = Spec(function);
-  spec.size.memory_mib = memory_mib;
+  spec.reserved_concurrency = concurrency;
   return spec;
 }
 
@@ -242,7 +228,7 @@ TEST_F(RequestManagerTest, WaitingForMemoryOfEvictedVmsCountsAsWaiting) {
 
 TEST_F(RequestManagerTest, FunctionThatCanNeverFitIsAnsweredAtOnce) {
   Make(1);
-  Submit("1", Large("huge", 3072));
+  Submit("1", Spec("huge", 3072));
   EXPECT_EQ(Outcome("1").kind, Kind::kLaunchFailed);
   EXPECT_THAT(Outcome("1").message, HasSubstr("3074 MiB"));
 }
@@ -251,12 +237,12 @@ TEST_F(RequestManagerTest, FunctionThatCanNeverFitIsAnsweredAtOnce) {
 
 TEST_F(RequestManagerTest, MoreThanReservedIsThrottled) {
   Make(8);
-  for (const char* id : {"1", "2", "3"}) Submit(id, Spec("a", 2));
+  for (const char* id : {"1", "2", "3"}) Submit(id, Reserving("a", 2));
   EXPECT_EQ(Outcome("3").throttle, Throttle::kReservedConcurrency);
   EXPECT_THAT(Outcome("3").message, HasSubstr("reserved concurrency is 2"));
   EXPECT_EQ(host_.Running("a"), 2u);
   Settle();
-  Submit("4", Spec("a", 2));
+  Submit("4", Reserving("a", 2));
   Settle();
   EXPECT_EQ(Outcome("4").kind, Kind::kResult);
   EXPECT_EQ(manager_->counts().throttled_reserved_concurrency, 1u);
@@ -264,18 +250,18 @@ TEST_F(RequestManagerTest, MoreThanReservedIsThrottled) {
 
 TEST_F(RequestManagerTest, ReservedConcurrencyCountsAllVersionsAndThoseThatWait) {
   Make(1);
-  FunctionSpec version = Spec("a", 2);
+  FunctionSpec version = Reserving("a", 2);
   version.key = "a:1@1";
-  Submit("1", Spec("a", 2));
+  Submit("1", Reserving("a", 2));
   Submit("2", version);
-  Submit("3", Spec("a", 2));
+  Submit("3", Reserving("a", 2));
   EXPECT_FALSE(IsAnswered("2"));
   EXPECT_EQ(Outcome("3").throttle, Throttle::kReservedConcurrency);
 }
 
 TEST_F(RequestManagerTest, NoneReservedThrottlesAll) {
   Make(1);
-  Submit("1", Spec("a", 0));
+  Submit("1", Reserving("a", 0));
   EXPECT_EQ(Outcome("1").throttle, Throttle::kReservedConcurrency);
 }
 
@@ -285,7 +271,7 @@ TEST_F(RequestManagerTest, LoweredReservedConcurrencyHoldsForThoseThatWait) {
   Submit("b1", Spec("busy"));
   Submit("b2", Spec("busy"));
   for (const char* id : {"1", "2", "3"}) Submit(id, Spec("a"));
-  Submit("4", Spec("a", 1));
+  Submit("4", Reserving("a", 1));
   EXPECT_EQ(Outcome("4").throttle, Throttle::kReservedConcurrency);
   while (timekeeper_.NowNanos() < 3 * kSecond && timekeeper_.Step()) ASSERT_LE(host_.Running("a"), 1u);
   EXPECT_EQ(Outcome("3").kind, Kind::kResult);
@@ -294,14 +280,14 @@ TEST_F(RequestManagerTest, LoweredReservedConcurrencyHoldsForThoseThatWait) {
 TEST_F(RequestManagerTest, CancelledRequestCountsUntilItsVmIsGone) {
   Make(8);
   host_.plan.destroy_ns = 100 * kMilli;
-  const Ticket first = Submit("1", Spec("a", 1));
+  const Ticket first = Submit("1", Reserving("a", 1));
   manager_->Cancel(first);
   timekeeper_.RunPosted();
   EXPECT_EQ(Outcome("1").kind, Kind::kCancelled);
-  Submit("2", Spec("a", 1));
+  Submit("2", Reserving("a", 1));
   EXPECT_EQ(Outcome("2").throttle, Throttle::kReservedConcurrency);
   Settle();
-  Submit("3", Spec("a", 1));
+  Submit("3", Reserving("a", 1));
   Settle();
   EXPECT_EQ(Outcome("3").kind, Kind::kResult);
 }
@@ -336,7 +322,7 @@ TEST_F(RequestManagerTest, LargeFunctionIsNotStarvedBySmallOnes) {
   Make(4);
   Takes("small", 100 * kMilli);
   for (int i = 0; i < 400; ++i) Submit("s" + std::to_string(i), Spec("small"));
-  Submit("1", Large("large", 512));
+  Submit("1", Spec("large", 512));
   timekeeper_.RunFor(1500 * kMilli);
   EXPECT_EQ(Outcome("1").kind, Kind::kResult);
 }

@@ -14,11 +14,6 @@ namespace {
 
 constexpr int64_t kRefillPatience = 30'000'000'000;
 
-// Of the clock that MonotonicNanos reads.
-std::chrono::steady_clock::time_point TimePoint(int64_t nanos) {
-  return std::chrono::steady_clock::time_point(std::chrono::nanoseconds(nanos));
-}
-
 tl::unexpected<Error> Stopped() { return Fail(ErrorCode::kUnavailable, "the pool of VMMs is stopped"); }
 
 }  // namespace

@@ -24,7 +24,6 @@ constexpr VmSize kSmall{128, 1};
 constexpr VmSize kMiddle{256, 1};
 constexpr VmSize kLarge{512, 2};
 
-int64_t Soon() { return MonotonicNanos() + kTestPatience; }
 // For what must not happen: long enough for a pool that does it nevertheless.
 int64_t AfterAWhile() { return MonotonicNanos() + 100'000'000; }
 void WaitAWhile() { std::this_thread::sleep_for(std::chrono::milliseconds(100)); }

@@ -15,8 +15,6 @@ namespace {
 
 using ::testing::HasSubstr;
 
-int64_t Soon() { return MonotonicNanos() + kTestPatience; }
-
 TEST(Shell, WaitsUntilItsVmmEnds) {
   std::promise<void> end;
   std::promise<void> ended;

@@ -5,15 +5,6 @@
 #include "base/clock.h"
 
 namespace snapfaas::faas {
-namespace {
-
-// Of the clock that MonotonicNanos reads.
-std::chrono::steady_clock::time_point TimePoint(int64_t nanos) {
-  return std::chrono::steady_clock::time_point(std::chrono::nanoseconds(nanos));
-}
-
-}  // namespace
-
 ThreadTimekeeper::ThreadTimekeeper() : thread_([this] { Run(); }) {}
 
 int64_t ThreadTimekeeper::NowNanos() const { return MonotonicNanos(); }

@@ -9,12 +9,12 @@
 #include <thread>
 #include <vector>
 
+#include "base/clock.h"
+
 namespace snapfaas::faas {
 namespace {
 
 using ::testing::ElementsAre;
-
-constexpr int64_t kMilli = 1'000'000;
 
 // Runs `function` on the thread and waits for it.
 void OnThread(ThreadTimekeeper& timekeeper, const std::function<void()>& function) {

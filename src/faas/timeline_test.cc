@@ -2,10 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include "base/clock.h"
+
 namespace snapfaas::faas {
 namespace {
-
-constexpr int64_t kMilli = 1'000'000;
 
 Timeline Booted() {
   Timeline t;

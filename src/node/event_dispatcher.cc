@@ -17,14 +17,13 @@ namespace {
 
 using Kind = InvocationAnswer::Kind;
 
-constexpr int64_t kNanosPerMilli = 1'000'000;
 constexpr int64_t kFirstPauseMs = 1'000;
 constexpr int64_t kLongestPauseMs = 300'000;
 // However long nothing is due, the queue is looked at again.
-constexpr int64_t kLongestWaitNs = 60'000 * kNanosPerMilli;
-constexpr int64_t kPauseAfterFailureNs = 1'000 * kNanosPerMilli;
+constexpr int64_t kLongestWaitNs = 60'000 * kMilli;
+constexpr int64_t kPauseAfterFailureNs = 1'000 * kMilli;
 
-int64_t NowMs() { return RealtimeNanos() / kNanosPerMilli; }
+int64_t NowMs() { return RealtimeNanos() / kMilli; }
 
 nlohmann::json ParsedOrText(const std::string& text) {
   auto parsed = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
@@ -243,7 +242,7 @@ void EventDispatcher::Check(const Status& status, const registry::Event& event) 
 int64_t EventDispatcher::NanosUntilNextDue() {
   auto due = registry_.NextEventDue();
   if (!due || !*due) return kLongestWaitNs;
-  return std::clamp<int64_t>((**due - NowMs()) * kNanosPerMilli, 0, kLongestWaitNs);
+  return std::clamp<int64_t>((**due - NowMs()) * kMilli, 0, kLongestWaitNs);
 }
 
 }  // namespace snapfaas::node

@@ -15,7 +15,6 @@ namespace {
 using Kind = InvocationAnswer::Kind;
 using Outcome = faas::FunctionOutcome;
 
-constexpr int64_t kNanosPerSecond = 1'000'000'000;
 // Of a request whose function is replaced again and again while it waits.
 constexpr int kMaxTries = 5;
 
@@ -66,7 +65,7 @@ InvocationAnswer AnswerByKind(Outcome& outcome, const std::string& request_id, i
     case Outcome::Kind::kTimedOut:
       return FunctionError(
           Report("Sandbox.Timedout", fmt::format("RequestId: {} Error: Task timed out after {:.2f} seconds", request_id,
-                                                 static_cast<double>(timeout_ns) / kNanosPerSecond)));
+                                                 static_cast<double>(timeout_ns) / kSecond)));
     case Outcome::Kind::kCrashed:
       return FunctionError(
           Report("Runtime.ExitError",
@@ -93,14 +92,14 @@ InvocationAnswer AnswerOf(Outcome outcome, const std::string& request_id, int64_
   return answer;
 }
 
-std::string KeyOf(const registry::FunctionVersion& version, const registry::Deployed& deployed) {
+std::string VmKeyOf(const registry::FunctionVersion& version, const registry::Deployed& deployed) {
   const registry::FunctionConfig& config = deployed.config;
   return fmt::format("{}:{}@{}/{}MiB/{}s{}{}", version.function, version.version, deployed.image, config.memory_mib,
                      config.timeout_s, config.isolation == registry::Isolation::kReset ? "/reset" : "",
                      config.snap_start == registry::SnapStart::kNone ? "" : "/snapshot");
 }
 
-int64_t TimeoutOf(const registry::FunctionConfig& config) { return int64_t{config.timeout_s} * kNanosPerSecond; }
+int64_t TimeoutOf(const registry::FunctionConfig& config) { return int64_t{config.timeout_s} * kSecond; }
 
 }  // namespace
 
@@ -108,7 +107,7 @@ faas::FunctionSpec SpecOf(const registry::FunctionVersion& version, const regist
                           std::optional<uint32_t> reserved_concurrency, uint32_t vcpus) {
   const uint32_t steps = (deployed.config.memory_mib + faas::kMemoryStepMib - 1) / faas::kMemoryStepMib;
   faas::FunctionSpec spec;
-  spec.key = KeyOf(version, deployed);
+  spec.key = VmKeyOf(version, deployed);
   spec.function = version.function;
   spec.version = version.version;
   spec.size = {std::clamp(steps * faas::kMemoryStepMib, faas::kMinMemoryMib, faas::kMaxMemoryMib), vcpus};

@@ -24,14 +24,13 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr int64_t kNanosPerSecond = 1'000'000'000;
 constexpr int64_t kMillisPerSecond = 1'000;
 constexpr int64_t kMillisPerHour = 3'600'000;
 constexpr int64_t kSpareLeadNs = 500'000'000;
 constexpr std::chrono::milliseconds kReservePause{100};
 
 double SecondsSince(int64_t then_ns, int64_t now_ns) {
-  return static_cast<double>(now_ns - then_ns) / static_cast<double>(kNanosPerSecond);
+  return static_cast<double>(now_ns - then_ns) / static_cast<double>(kSecond);
 }
 
 Result<UniqueFd> LockFolder(const fs::path& folder) {
@@ -50,7 +49,7 @@ faas::Controller::Options ControllerOptions(const NodeConfig& config) {
   faas::Controller::Options options;
   options.budget_mib = config.budget_mib != 0 ? config.budget_mib : SpareMemoryMib();
   options.overhead_mib = static_cast<uint32_t>(config.overhead_mib);
-  options.idle_ttl_ns = static_cast<int64_t>(config.idle_seconds) * kNanosPerSecond;
+  options.idle_ttl_ns = static_cast<int64_t>(config.idle_seconds) * kSecond;
   if (config.spares) options.spare_lead_ns = kSpareLeadNs;
   return options;
 }
@@ -59,7 +58,7 @@ faas::RequestManager::Options RequestOptions(const NodeConfig& config) {
   faas::RequestManager::Options options;
   options.max_queue = config.queue_per_function;
   options.max_queue_total = config.queue_in_all;
-  options.max_wait_ns = static_cast<int64_t>(config.queue_seconds) * kNanosPerSecond;
+  options.max_wait_ns = static_cast<int64_t>(config.queue_seconds) * kSecond;
   return options;
 }
 

@@ -6,14 +6,11 @@
 #include <thread>
 
 #include "base/clock.h"
+#include "wire/deadline_for_tests.h"
 #include "wire/messages.h"
 
 namespace snapfaas::wire {
 namespace {
-
-constexpr int64_t kSecond = 1'000'000'000;
-
-int64_t Soon() { return MonotonicNanos() + 10 * kSecond; }
 
 // What the parser says after taking the bytes at once.
 Result<std::optional<Frame>> ParseOnce(std::string_view bytes, size_t max_payload = kMaxFrameBytes) {

@@ -8,13 +8,10 @@
 #include <cerrno>
 
 #include "base/clock.h"
+#include "wire/deadline_for_tests.h"
 
 namespace snapfaas::wire {
 namespace {
-
-constexpr int64_t kSecond = 1'000'000'000;
-
-int64_t Soon() { return MonotonicNanos() + 10 * kSecond; }
 
 UniqueFd OpenNull() { return UniqueFd(::open("/dev/null", O_RDWR | O_CLOEXEC)); }
 
