@@ -14,6 +14,12 @@ using StringInput = InputOf<std::string>;
 using ViewInput = InputOf<std::string_view>;
 }  // namespace snapfaas::json_parts
 
+namespace snapfaas {
+using Json = nlohmann::json;
+// Members in the order in which they were put in.
+using OrderedJson = nlohmann::ordered_json;
+}  // namespace snapfaas
+
 extern template class nlohmann::basic_json<>;
 extern template class nlohmann::detail::serializer<nlohmann::json>;
 extern template class nlohmann::detail::lexer<nlohmann::json, snapfaas::json_parts::StringInput>;

@@ -6,6 +6,8 @@
 #include <utility>
 #include <vector>
 
+#include "gateway/ascii.h"
+
 namespace snapfaas::gateway {
 namespace {
 
@@ -16,10 +18,7 @@ constexpr std::string_view kPattern =
     "(arn:(aws[a-zA-Z-]*)?:lambda:)?([a-z]{2}(-gov)?-[a-z]+-\\d{1}:)?(\\d{12}:)?(function:)?([a-zA-Z0-9-_]+)"
     "(:(\\$LATEST|[a-zA-Z0-9-_]+))?";
 
-bool IsDigit(char c) { return c >= '0' && c <= '9'; }
-bool IsNameCharacter(char c) {
-  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || IsDigit(c) || c == '-' || c == '_';
-}
+bool IsNameCharacter(char c) { return IsLetter(c) || IsDigit(c) || c == '-' || c == '_'; }
 
 bool IsAccount(std::string_view text) { return text.size() == 12 && std::all_of(text.begin(), text.end(), IsDigit); }
 bool IsPartition(std::string_view text) { return text == "aws" || text.starts_with("aws-"); }

@@ -17,7 +17,6 @@
 namespace snapfaas::gateway {
 namespace {
 
-using Json = nlohmann::json;
 using Kind = node::InvocationAnswer::Kind;
 
 constexpr std::string_view kPathPrefix = "/function-url/";

@@ -11,8 +11,6 @@
 namespace snapfaas::gateway {
 namespace {
 
-using Json = nlohmann::json;
-
 HttpRequest RequestTo(const std::string& host, const std::string& path) {
   HttpRequest request;
   request.method = "GET";

@@ -3,11 +3,9 @@
 #include <fmt/format.h>
 #include <sys/socket.h>
 
-#include <boost/asio/as_tuple.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
-#include <boost/asio/use_awaitable.hpp>
 #include <boost/asio/write.hpp>
 #include <boost/beast/core/flat_buffer.hpp>
 #include <boost/beast/core/tcp_stream.hpp>
@@ -30,7 +28,6 @@ namespace {
 
 namespace net = boost::asio;
 namespace beast = boost::beast;
-namespace http = boost::beast::http;
 using boost::system::error_code;
 using net::ip::tcp;
 
@@ -39,9 +36,7 @@ constexpr size_t kBufferLimit = 2 * kHeadLimit;
 // Of a refused request that its client still sends: read and thrown away, since closing at once could lose the answer.
 constexpr uint64_t kDrainLimit = 128U << 20;
 
-constexpr auto kAwait = net::as_tuple(net::use_awaitable);
-
-using Parser = http::request_parser<http::string_body>;
+using Parser = beast::http::request_parser<beast::http::string_body>;
 
 std::string ToString(beast::string_view text) { return {text.data(), text.size()}; }
 
@@ -53,15 +48,15 @@ struct AnswerForm {
 };
 
 template <typename Body>
-http::response<Body> MakeResponse(const HttpResponse& from, const AnswerForm& form) {
+beast::http::response<Body> MakeResponse(const HttpResponse& from, const AnswerForm& form) {
   const bool is_sane = from.status >= 200 && from.status <= 999;
-  http::response<Body> response(http::int_to_status(200), form.version);
+  beast::http::response<Body> response(beast::http::int_to_status(200), form.version);
   response.result(is_sane ? static_cast<unsigned>(from.status) : 500U);
   for (const auto& [name, value] : from.headers) {
     if (MaySendField(name, value)) response.insert(name, value);
   }
-  response.set(http::field::server, "SnapFaaS");
-  response.set(http::field::date, HttpDate(std::time(nullptr)));
+  response.set(beast::http::field::server, "SnapFaaS");
+  response.set(beast::http::field::date, HttpDate(std::time(nullptr)));
   response.keep_alive(form.keep_alive);
   return response;
 }
@@ -128,7 +123,7 @@ class Connection : public HttpConnection, public std::enable_shared_from_this<Co
     parser.header_limit(kHeadLimit);
     parser.body_limit(boost::none);
     stream_.expires_after(host_.options().head_timeout);
-    const auto [error, size] = co_await http::async_read_header(stream_, buffer_, parser, kAwait);
+    const auto [error, size] = co_await beast::http::async_read_header(stream_, buffer_, parser, kAwait);
     if (error) co_return co_await RefuseHead(error);
 
     HttpRequest request = HeadOf(parser, peer_);
@@ -143,8 +138,8 @@ class Connection : public HttpConnection, public std::enable_shared_from_this<Co
     const bool may_read = co_await AnswerExpectation(parser, request);
     if (!may_read) co_return false;
     stream_.expires_after(host_.TransferTime(expected));
-    const auto [body_error, body_size] = co_await http::async_read(stream_, buffer_, parser, kAwait);
-    if (body_error == http::error::body_limit) co_return co_await Refuse(ServerRefusal::kBodyTooLarge, request);
+    const auto [body_error, body_size] = co_await beast::http::async_read(stream_, buffer_, parser, kAwait);
+    if (body_error == beast::http::error::body_limit) co_return co_await Refuse(ServerRefusal::kBodyTooLarge, request);
     if (body_error) co_return co_await RefuseHead(body_error);
 
     const AnswerForm form{parser.get().version(), request.method == "HEAD", parser.get().keep_alive()};
@@ -206,15 +201,15 @@ class Connection : public HttpConnection, public std::enable_shared_from_this<Co
     stream_.expires_after(host_.TransferTime(from.body.size()));
     error_code failure;
     if (form.is_head || !has_body) {
-      auto response = MakeResponse<http::empty_body>(from, form);
+      auto response = MakeResponse<beast::http::empty_body>(from, form);
       if (has_body) response.content_length(from.body.size());
-      const auto [error, size] = co_await http::async_write(stream_, response, kAwait);
+      const auto [error, size] = co_await beast::http::async_write(stream_, response, kAwait);
       failure = error;
     } else {
-      auto response = MakeResponse<http::string_body>(from, form);
+      auto response = MakeResponse<beast::http::string_body>(from, form);
       response.body() = std::move(from.body);
       response.content_length(response.body().size());
-      const auto [error, size] = co_await http::async_write(stream_, response, kAwait);
+      const auto [error, size] = co_await beast::http::async_write(stream_, response, kAwait);
       failure = error;
     }
     co_return !failure && form.keep_alive;
@@ -223,11 +218,11 @@ class Connection : public HttpConnection, public std::enable_shared_from_this<Co
   net::awaitable<bool> WriteStream(Exchange::Work work, AnswerForm form) {
     const bool is_chunked = form.version >= 11;
     form.keep_alive = form.keep_alive && is_chunked && !host_.stopping();
-    auto head = MakeResponse<http::empty_body>(*work.head, form);
+    auto head = MakeResponse<beast::http::empty_body>(*work.head, form);
     head.chunked(is_chunked);
-    http::response_serializer<http::empty_body> serializer(head);
+    beast::http::response_serializer<beast::http::empty_body> serializer(head);
     stream_.expires_after(host_.options().transfer_timeout);
-    const auto [error, size] = co_await http::async_write_header(stream_, serializer, kAwait);
+    const auto [error, size] = co_await beast::http::async_write_header(stream_, serializer, kAwait);
     bool is_open = !error && !form.is_head;
     while (is_open) {
       if (!work.chunk.empty()) is_open = co_await WriteChunk(std::move(work.chunk), is_chunked);
@@ -255,11 +250,12 @@ class Connection : public HttpConnection, public std::enable_shared_from_this<Co
 
   net::awaitable<bool> RefuseHead(error_code error) {
     const HttpRequest unread;  // named: g++ 12 destroys such temporaries of a co_await twice
-    if (error == http::error::header_limit || error == http::error::buffer_overflow) {
+    if (error == beast::http::error::header_limit || error == beast::http::error::buffer_overflow) {
       co_return co_await Refuse(ServerRefusal::kHeadTooLarge, unread);
     }
-    const bool is_malformed = error.category() == make_error_code(http::error::bad_method).category() &&
-                              error != http::error::end_of_stream && error != http::error::partial_message;
+    const bool is_malformed = error.category() == make_error_code(beast::http::error::bad_method).category() &&
+                              error != beast::http::error::end_of_stream &&
+                              error != beast::http::error::partial_message;
     if (is_malformed) co_return co_await Refuse(ServerRefusal::kMalformed, unread);
     co_return false;
   }

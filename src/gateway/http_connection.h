@@ -10,7 +10,9 @@
 #pragma once
 
 #include <atomic>
+#include <boost/asio/as_tuple.hpp>
 #include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/use_awaitable.hpp>
 #include <chrono>
 #include <cstdint>
 #include <functional>
@@ -19,6 +21,9 @@
 #include "gateway/http_server.h"
 
 namespace snapfaas::gateway {
+
+// An operation so waited for gives its error as a value; none is thrown.
+inline constexpr auto kAwait = boost::asio::as_tuple(boost::asio::use_awaitable);
 
 // What connections need of their server.
 class ConnectionHost {

@@ -1,14 +1,12 @@
 #include "gateway/http_server.h"
 
 #include <algorithm>
-#include <boost/asio/as_tuple.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/strand.hpp>
-#include <boost/asio/use_awaitable.hpp>
 #include <condition_variable>
 #include <mutex>
 #include <thread>
@@ -25,8 +23,6 @@ namespace net = boost::asio;
 using boost::system::error_code;
 using net::ip::tcp;
 using std::chrono::milliseconds;
-
-constexpr auto kAwait = net::as_tuple(net::use_awaitable);
 
 Result<net::ip::address> ParseAddress(const std::string& text) {
   error_code error;

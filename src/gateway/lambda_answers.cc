@@ -10,8 +10,6 @@
 namespace snapfaas::gateway {
 namespace {
 
-using Json = nlohmann::json;
-
 std::string TimeText(int64_t unix_ms, const char* zone) {
   const std::time_t seconds = unix_ms / 1000;
   std::tm parts{};

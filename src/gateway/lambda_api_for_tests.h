@@ -21,8 +21,6 @@
 
 namespace snapfaas::gateway {
 
-using Json = nlohmann::json;
-
 inline constexpr const char* kRole = "arn:aws:iam::000000000000:role/service-role/any";
 
 // Has python3; takes every zip but "bad".

@@ -6,10 +6,10 @@
 #include <array>
 #include <string_view>
 
+#include "gateway/ascii.h"
+
 namespace snapfaas::gateway {
 namespace {
-
-using Json = nlohmann::json;
 
 constexpr size_t kMaxEnvironment = 4096;
 constexpr uint32_t kMaxTimeout = 900;
@@ -34,9 +34,6 @@ constexpr std::array<std::string_view, 18> kReservedVariables = {"_HANDLER",
                                                                  "AWS_SESSION_TOKEN",
                                                                  "LAMBDA_RUNTIME_DIR",
                                                                  "LAMBDA_TASK_ROOT"};
-
-bool IsLetter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
-bool IsDigit(char c) { return c >= '0' && c <= '9'; }
 
 bool IsVariableName(std::string_view name) {
   return name.size() >= 2 && IsLetter(name[0]) &&

@@ -7,8 +7,6 @@
 namespace snapfaas::gateway {
 namespace {
 
-using Json = nlohmann::json;
-
 std::string TypeOf(const HttpResponse& response) {
   return std::string(FindField(response.headers, "X-Amzn-ErrorType").value_or(""));
 }

@@ -15,7 +15,6 @@ namespace snapfaas::gateway {
 namespace {
 
 using registry::FunctionVersion;
-using Json = nlohmann::json;
 
 // What the ARN of a version ends with where nobody has asked for a qualifier.
 std::string_view OwnQualifier(const FunctionVersion& version) {

@@ -8,8 +8,6 @@
 namespace snapfaas::gateway {
 namespace {
 
-using Json = nlohmann::json;
-
 // Lambda's messages spell members with a small letter.
 std::string Spelled(const char* member) {
   std::string name = member;

@@ -9,7 +9,6 @@
 namespace snapfaas::gateway {
 namespace {
 
-using Json = nlohmann::json;
 using Tags = registry::Registry::Tags;
 
 constexpr size_t kMaxTags = 50;

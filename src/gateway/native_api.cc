@@ -16,12 +16,9 @@
 namespace snapfaas::gateway {
 namespace {
 
-// Members in the order they are written here.
-using Json = nlohmann::ordered_json;
-
 constexpr uint64_t kMaxLogBytes = 1 << 20;
 
-HttpResponse ToResponse(int status, const Json& json) {
+HttpResponse ToResponse(int status, const OrderedJson& json) {
   // What functions print need not be UTF-8.
   return {status,
           {{"Content-Type", "application/json"}},
@@ -40,7 +37,7 @@ HttpResponse Failure(const Error& error) {
   return Failure(status, ErrorCodeName(error.code), error.Message());
 }
 
-Json ToJson(const node::NodeInfo& info) {
+OrderedJson ToJson(const node::NodeInfo& info) {
   const auto& counts = info.counts;
   return {{"state", info.state},
           {"uptime_seconds", info.uptime_seconds},
@@ -64,7 +61,7 @@ Json ToJson(const node::NodeInfo& info) {
             {"idle_hits", counts.idle_hits}}}};
 }
 
-Json ToJson(const node::VmInfo& vm) {
+OrderedJson ToJson(const node::VmInfo& vm) {
   return {{"id", vm.id},
           {"pid", vm.pid},
           {"function", vm.function},
@@ -77,7 +74,7 @@ Json ToJson(const node::VmInfo& vm) {
           {"requests", vm.requests}};
 }
 
-Json ToJson(const node::SnapshotInfo& snapshot) {
+OrderedJson ToJson(const node::SnapshotInfo& snapshot) {
   return {{"folder", snapshot.folder},         {"kind", snapshot.function.empty() ? "base" : "function"},
           {"runtime", snapshot.runtime},       {"function", snapshot.function},
           {"memory_mib", snapshot.memory_mib}, {"vcpus", snapshot.vcpus},
@@ -85,15 +82,15 @@ Json ToJson(const node::SnapshotInfo& snapshot) {
           {"problem", snapshot.problem},       {"last_use_unix_ms", snapshot.last_use_unix_ms}};
 }
 
-Json ToJson(const node::RuntimeInfo& runtime) {
+OrderedJson ToJson(const node::RuntimeInfo& runtime) {
   return {{"name", runtime.name}, {"kernel", runtime.kernel}, {"lambda_names", runtime.lambda_names}};
 }
 
 template <typename T>
 HttpResponse List(const char* name, const std::vector<T>& items) {
-  Json list = Json::array();
+  OrderedJson list = OrderedJson::array();
   for (const T& item : items) list.push_back(ToJson(item));
-  Json json;
+  OrderedJson json;
   json[name] = std::move(list);
   return ToResponse(200, json);
 }

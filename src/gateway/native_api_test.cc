@@ -12,8 +12,6 @@
 namespace snapfaas::gateway {
 namespace {
 
-using Json = nlohmann::json;
-
 // As much of JSON Schema as openapi.json uses: $ref, type, enum, minimum, required, properties, items. Where there are
 // properties, there must be no others.
 class SchemaChecker {

@@ -5,8 +5,6 @@
 namespace snapfaas::registry {
 namespace {
 
-using Json = nlohmann::json;
-
 // `read` may throw what the JSON library throws.
 template <typename T, typename Read>
 Result<T> Decode(const std::string& text, const char* what, const Read& read) {
