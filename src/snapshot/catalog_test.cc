@@ -22,8 +22,6 @@
 namespace snapfaas::snapshot {
 namespace {
 
-const SnapshotKey kKey{"python3", 1, 1};
-const SnapshotKey kFunctionKey{"python3", 1, 1, IdentityHash("function")};
 const WorkingSet kSet = {{{0, 3}, {20, 5}}, {{3, 1}, {9, 1}}};
 const WorkingSet kNewSet = {{{1, 1}}, {{3, 1}}};
 

@@ -12,13 +12,11 @@
 namespace snapfaas::snapshot {
 namespace {
 
-constexpr std::array<uint8_t, 8> kMagic = {'S', 'N', 'A', 'P', 'F', 'A', 'A', 'S'};
+constexpr std::array<uint8_t, 8> kStateMagic = {'S', 'N', 'A', 'P', 'F', 'A', 'A', 'S'};
 constexpr uint32_t kMemoryMapId = 1;
 constexpr size_t kHeaderBytes = 88;
 constexpr size_t kTableEntryBytes = 8;
-constexpr size_t kChecksumBytes = 8;
 constexpr size_t kRunBytes = 24;
-constexpr std::string_view kWhat = "the snapshot's state file";
 
 struct TableEntry {
   uint32_t id = 0;
@@ -28,10 +26,6 @@ struct TableEntry {
 // The layout of a run in the file is that of MemoryRun, so that a large map is read at memory speed: it is on the way
 // of every restore.
 static_assert(sizeof(MemoryRun) == kRunBytes && std::is_trivially_copyable_v<MemoryRun>);
-
-tl::unexpected<Error> Corrupt(std::string_view why) {
-  return Fail(ErrorCode::kCorrupt, "{} is damaged ({}); {}", kWhat, why, kMend);
-}
 
 std::string_view SourceFaultOf(const MemoryRun& run) {
   if (static_cast<uint32_t>(run.source) >= kPageSources) return "a run of pages has an unknown source";
@@ -160,6 +154,10 @@ Status CheckCpu(const CpuFingerprint& taken_on, const CpuFingerprint& here) {
 
 }  // namespace
 
+tl::unexpected<Error> Damaged(std::string_view what, std::string_view why) {
+  return Fail(ErrorCode::kCorrupt, "{} is damaged ({}); {}", what, why, kMend);
+}
+
 std::string_view NameOf(PageSource source) {
   switch (source) {
     case PageSource::kStored:
@@ -203,7 +201,7 @@ Result<std::vector<uint8_t>> EncodeState(const StateFile& state) {
   }
 
   ByteWriter writer;
-  writer.PutBytes(kMagic);
+  writer.PutBytes(kStateMagic);
   writer.Put(kFormatVersion);
   writer.Put(static_cast<uint32_t>(count));
   writer.Put(total);
@@ -222,44 +220,48 @@ Result<std::vector<uint8_t>> EncodeState(const StateFile& state) {
 }
 
 Result<StateFile> DecodeState(std::span<const uint8_t> bytes) {
-  if (bytes.size() > kMaxStateBytes) return Corrupt("it is too long");
-  if (bytes.size() < kHeaderBytes + kTableEntryBytes + kChecksumBytes) return Corrupt("it is truncated");
+  if (bytes.size() > kMaxStateBytes) return Damaged(kStateWhat, "it is too long");
+  if (bytes.size() < kHeaderBytes + kTableEntryBytes + kChecksumBytes) return Damaged(kStateWhat, "it is truncated");
   ByteReader reader(bytes.first(bytes.size() - kChecksumBytes));
-  if (!std::ranges::equal(reader.GetBytes(kMagic.size()), kMagic)) return Corrupt("it does not begin as one");
+  if (!std::ranges::equal(reader.GetBytes(kStateMagic.size()), kStateMagic)) {
+    return Damaged(kStateWhat, "it does not begin as one");
+  }
   const auto version = reader.Get<uint32_t>();
   if (version != kFormatVersion) {
     return Fail(ErrorCode::kIncompatible, "the snapshot has format version {}, this program reads version {}; {}",
                 version, kFormatVersion, kMend);
   }
   const auto count = reader.Get<uint32_t>();
-  if (reader.Get<uint64_t>() != bytes.size()) return Corrupt("it is truncated or too long");
+  if (reader.Get<uint64_t>() != bytes.size()) return Damaged(kStateWhat, "it is truncated or too long");
   if (ByteReader(bytes.last(kChecksumBytes)).Get<uint64_t>() != Hash64(bytes.first(bytes.size() - kChecksumBytes))) {
-    return Corrupt("its checksum differs");
+    return Damaged(kStateWhat, "its checksum differs");
   }
 
   StateFile state;
   state.machine = GetMachine(reader);
   state.base_checksum = reader.Get<uint64_t>();
-  if (count == 0 || count > kMaxSections) return Corrupt("impossible number of sections");
+  if (count == 0 || count > kMaxSections) return Damaged(kStateWhat, "impossible number of sections");
   const auto table = GetTable(reader, count);
-  if (table.front().id != kMemoryMapId) return Corrupt("it has no memory map");
-  if (!GetMemoryMap(reader.GetBytes(table.front().size), state.memory)) return Corrupt("its memory map is cut");
+  if (table.front().id != kMemoryMapId) return Damaged(kStateWhat, "it has no memory map");
+  if (!GetMemoryMap(reader.GetBytes(table.front().size), state.memory)) {
+    return Damaged(kStateWhat, "its memory map is cut");
+  }
   for (auto entry = table.begin() + 1; entry != table.end(); ++entry) {
     const auto section = reader.GetBytes(entry->size);
     state.sections.push_back(Section{entry->id, {section.begin(), section.end()}});
   }
-  if (!reader.Finish(kWhat)) return Corrupt("its sections do not fill it");
+  if (!reader.Finish(kStateWhat)) return Damaged(kStateWhat, "its sections do not fill it");
   const auto fault = FaultOf(state);
-  if (!fault.empty()) return Corrupt(fault);
+  if (!fault.empty()) return Damaged(kStateWhat, fault);
   return state;
 }
 
 Result<StateFile> ReadState(int fd) {
-  auto size = SizeOf(fd, kWhat);
+  auto size = SizeOf(fd, kStateWhat);
   if (!size) return Forward(size.error());
-  if (*size > kMaxStateBytes) return Corrupt("it is too long");
+  if (*size > kMaxStateBytes) return Damaged(kStateWhat, "it is too long");
   std::vector<uint8_t> bytes(*size);
-  auto read = ReadAt(fd, 0, bytes, kWhat);
+  auto read = ReadAt(fd, 0, bytes, kStateWhat);
   if (!read) return Forward(read.error());
   return DecodeState(bytes);
 }

@@ -27,6 +27,14 @@ inline constexpr uint32_t kFirstVmmSection = 256;
 // What every refusal ends with.
 inline constexpr std::string_view kMend = "rebuild the snapshot with `snapfaas runtime build NAME --force`";
 
+// What errors call a snapshot's files.
+inline constexpr std::string_view kStateWhat = "the snapshot's state file";
+inline constexpr std::string_view kImageWhat = "the snapshot's memory image";
+inline constexpr std::string_view kManifestWhat = "the snapshot's manifest";
+
+// The error of a file that is not what was written.
+tl::unexpected<Error> Damaged(std::string_view what, std::string_view why);
+
 // Of the CPU that the guest has seen. A snapshot is restored only where all of it is the same.
 struct CpuFingerprint {
   std::array<char, 12> vendor{};  // CPUID leaf 0: "GenuineIntel", "AuthenticAMD"

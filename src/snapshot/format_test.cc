@@ -10,7 +10,7 @@
 namespace snapfaas::snapshot {
 namespace {
 
-constexpr size_t kVersionAt = 8;
+constexpr size_t kStateVersionAt = 8;
 constexpr size_t kCountAt = 12;
 constexpr size_t kMemoryBytesAt = 24;
 constexpr size_t kVcpusAt = 32;
@@ -29,7 +29,7 @@ StateFile SomeFunctionState() {
   return state;
 }
 
-std::vector<uint8_t> SomeBytes() { return EncodeState(SomeState()).value(); }
+std::vector<uint8_t> SomeStateBytes() { return EncodeState(SomeState()).value(); }
 
 void PutU32(std::vector<uint8_t>& bytes, size_t at, uint32_t value) {
   for (size_t i = 0; i < 4; ++i) bytes[at + i] = static_cast<uint8_t>(value >> (8 * i));
@@ -44,7 +44,7 @@ void Reseal(std::vector<uint8_t>& bytes) {
 
 // The bytes were altered by `change` and carry a right checksum: the bounds must catch them.
 void ExpectRefusedAfter(const std::function<void(std::vector<uint8_t>&)>& change, std::string_view reason) {
-  auto bytes = SomeBytes();
+  auto bytes = SomeStateBytes();
   change(bytes);
   Reseal(bytes);
   const auto state = DecodeState(bytes);
@@ -72,7 +72,7 @@ void ExpectIncompatible(const std::function<void(Expectation&)>& change, std::st
 }
 
 TEST(State, WhatIsEncodedIsDecoded) {
-  const auto state = DecodeState(SomeBytes());
+  const auto state = DecodeState(SomeStateBytes());
   ASSERT_TRUE(state) << state.error().Message();
   EXPECT_EQ(state->machine, SomeMachine());
   EXPECT_EQ(state->base_checksum, 0U);
@@ -91,9 +91,9 @@ TEST(State, OfAFunctionNamesItsBaseAndPagesOfZeroes) {
 }
 
 TEST(State, BeginsAsTheDocumentSays) {
-  const auto bytes = SomeBytes();
+  const auto bytes = SomeStateBytes();
   EXPECT_EQ(std::string(bytes.begin(), bytes.begin() + 8), "SNAPFAAS");
-  EXPECT_EQ(bytes[kVersionAt], 2);
+  EXPECT_EQ(bytes[kStateVersionAt], 2);
   EXPECT_EQ(bytes[kCountAt], 4);
   EXPECT_EQ(bytes[16], bytes.size());
   EXPECT_EQ(bytes[kMemoryBytesAt + 2], 0x10);
@@ -116,7 +116,7 @@ TEST(State, SectionsAreFoundById) {
 }
 
 TEST(State, EveryTruncationIsCorrupt) {
-  const auto bytes = SomeBytes();
+  const auto bytes = SomeStateBytes();
   for (size_t size = 0; size < bytes.size(); ++size) {
     const auto state = DecodeState(std::span(bytes).first(size));
     ASSERT_FALSE(state) << size;
@@ -125,7 +125,7 @@ TEST(State, EveryTruncationIsCorrupt) {
 }
 
 TEST(State, EveryFlippedBitIsRefused) {
-  auto bytes = SomeBytes();
+  auto bytes = SomeStateBytes();
   for (size_t bit = 0; bit < bytes.size() * 8; ++bit) {
     const auto flip = static_cast<uint8_t>(1U << (bit % 8));
     bytes[bit / 8] ^= flip;
@@ -136,14 +136,14 @@ TEST(State, EveryFlippedBitIsRefused) {
 }
 
 TEST(State, BytesTooManyAreCorrupt) {
-  auto bytes = SomeBytes();
+  auto bytes = SomeStateBytes();
   bytes.push_back(0);
   EXPECT_EQ(DecodeState(bytes).error().code, ErrorCode::kCorrupt);
 }
 
 TEST(State, AnotherVersionIsIncompatibleWhateverFollows) {
-  auto bytes = SomeBytes();
-  bytes[kVersionAt] = 3;
+  auto bytes = SomeStateBytes();
+  bytes[kStateVersionAt] = 3;
   const auto state = DecodeState(bytes);
   ASSERT_FALSE(state);
   EXPECT_EQ(state.error().code, ErrorCode::kIncompatible);
@@ -312,7 +312,7 @@ TEST(State, WorstMemoryMapOf3072MiBFits) {
 
 TEST(State, IsReadFromAFileWhereverItsPositionIs) {
   const UniqueFd file = MakeMemoryFile();
-  ASSERT_TRUE(WriteAt(file.get(), 0, SomeBytes(), "state"));
+  ASSERT_TRUE(WriteAt(file.get(), 0, SomeStateBytes(), "state"));
   ASSERT_EQ(::lseek(file.get(), 5, SEEK_SET), 5);
   EXPECT_TRUE(ReadState(file.get()));
 }

@@ -12,21 +12,17 @@
 namespace snapfaas::snapshot {
 namespace {
 
-using Json = nlohmann::ordered_json;
-
 constexpr std::string_view kVersionKey = "format_version";
 constexpr uint64_t kMaxMemoryMib = kMaxMemoryBytes >> 20;
-
-tl::unexpected<Error> Corrupt(std::string_view why) {
-  return Fail(ErrorCode::kCorrupt, "the snapshot's manifest is damaged ({}); {}", why, kMend);
-}
 
 std::string Hex(uint64_t value) { return fmt::format("{:016x}", value); }
 
 // Text with a replacement for what is not UTF-8: no exception for any input.
-std::string Dump(const Json& json) { return json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n"; }
+std::string Dump(const OrderedJson& json) {
+  return json.dump(2, ' ', false, OrderedJson::error_handler_t::replace) + "\n";
+}
 
-std::string ChecksumOf(const Json& without_checksum) {
+std::string ChecksumOf(const OrderedJson& without_checksum) {
   const std::string text = Dump(without_checksum);
   return Hex(Hash64({reinterpret_cast<const uint8_t*>(text.data()), text.size()}));
 }
@@ -34,7 +30,7 @@ std::string ChecksumOf(const Json& without_checksum) {
 // Reads the values of an object; a missing or wrong one is remembered by its key.
 class Fields {
  public:
-  explicit Fields(const Json& object) : object_(object) {}
+  explicit Fields(const OrderedJson& object) : object_(object) {}
 
   std::string Text(const char* key) {
     const auto found = object_.find(key);
@@ -73,7 +69,7 @@ class Fields {
     if (bad_key_.empty()) bad_key_ = key;
   }
 
-  const Json& object_;
+  const OrderedJson& object_;
   std::string bad_key_;
 };
 
@@ -128,7 +124,7 @@ Status SnapshotKey::Check() const {
 }
 
 std::string EncodeManifest(const Manifest& manifest) {
-  Json json = {
+  OrderedJson json = {
       {std::string(kVersionKey), kFormatVersion},
       {"runtime", manifest.key.runtime},
       {"memory_mib", manifest.key.memory_mib},
@@ -150,24 +146,32 @@ std::string EncodeManifest(const Manifest& manifest) {
 }
 
 Result<Manifest> DecodeManifest(std::string_view text) {
-  if (text.size() > kMaxManifestBytes) return Corrupt("it is too long");
-  const Json json = Json::parse(text, nullptr, false);
-  if (!json.is_object()) return Corrupt("it is not a JSON object");
+  if (text.size() > kMaxManifestBytes) return Damaged(kManifestWhat, "it is too long");
+  const OrderedJson json = OrderedJson::parse(text, nullptr, false);
+  if (!json.is_object()) return Damaged(kManifestWhat, "it is not a JSON object");
   const auto version = json.find(kVersionKey);
-  if (version == json.end() || !version->is_number_unsigned()) return Corrupt("it has no format version");
+  if (version == json.end() || !version->is_number_unsigned()) {
+    return Damaged(kManifestWhat, "it has no format version");
+  }
   if (version->get<uint64_t>() != kFormatVersion) {
     return Fail(ErrorCode::kIncompatible, "the snapshot has format version {}, this program reads version {}; {}",
                 version->get<uint64_t>(), kFormatVersion, kMend);
   }
   Fields fields(json);
   Manifest manifest = GetManifest(fields);
-  if (!fields.bad_key().empty()) return Corrupt(fmt::format("\"{}\" is missing or impossible", fields.bad_key()));
+  if (!fields.bad_key().empty()) {
+    return Damaged(kManifestWhat, fmt::format("\"{}\" is missing or impossible", fields.bad_key()));
+  }
   auto key = manifest.key.Check();
-  if (!key) return Corrupt(key.error().context);
-  if (manifest.memory_bytes != uint64_t{manifest.key.memory_mib} << 20) return Corrupt("its memory sizes differ");
-  if (manifest.key.IsBase() != (manifest.base_checksum == 0)) return Corrupt("it is of a function without a base");
+  if (!key) return Damaged(kManifestWhat, key.error().context);
+  if (manifest.memory_bytes != uint64_t{manifest.key.memory_mib} << 20) {
+    return Damaged(kManifestWhat, "its memory sizes differ");
+  }
+  if (manifest.key.IsBase() != (manifest.base_checksum == 0)) {
+    return Damaged(kManifestWhat, "it is of a function without a base");
+  }
   // Catches everything else, the checksum included: there is one text for these values.
-  if (EncodeManifest(manifest) != text) return Corrupt("its checksum differs");
+  if (EncodeManifest(manifest) != text) return Damaged(kManifestWhat, "its checksum differs");
   return manifest;
 }
 

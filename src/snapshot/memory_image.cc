@@ -22,7 +22,6 @@
 namespace snapfaas::snapshot {
 namespace {
 
-constexpr std::string_view kWhat = "the snapshot's memory image";
 constexpr size_t kMaxRunBytes = kMaxRunPages * kPageSize;
 
 alignas(kPageSize) constexpr std::array<uint8_t, kPageSize> kZeroPage{};
@@ -61,7 +60,7 @@ class RunWriter {
     const auto bytes = memory_.subspan(offset, run_.pages * kPageSize);
     run_.checksum = run_.source == PageSource::kZero ? 0 : Hash64(bytes);
     if (run_.IsStored()) {
-      auto written = WriteAt(fd_, offset, bytes, kWhat);
+      auto written = WriteAt(fd_, offset, bytes, kImageWhat);
       if (!written) return written;
     }
     map_.runs.push_back(run_);
@@ -84,18 +83,14 @@ class RunWriter {
   MemoryMap map_;
 };
 
-tl::unexpected<Error> Corrupt(std::string_view why) {
-  return Fail(ErrorCode::kCorrupt, "{} is damaged ({}); {}", kWhat, why, kMend);
-}
-
 Status CheckSize(int fd, const MemoryMap& map, uint64_t size) {
-  auto actual = SizeOf(fd, kWhat);
+  auto actual = SizeOf(fd, kImageWhat);
   if (!actual) return Forward(actual.error());
-  if (*actual != size) return Corrupt(fmt::format("it has {} bytes instead of {}", *actual, size));
+  if (*actual != size) return Damaged(kImageWhat, fmt::format("it has {} bytes instead of {}", *actual, size));
   const bool inside = std::all_of(map.runs.begin(), map.runs.end(), [&](const MemoryRun& run) {
     return run.pages <= kMaxRunPages && (uint64_t{run.first_page} + run.pages) * kPageSize <= size;
   });
-  if (!inside) return Corrupt("its map names pages that it does not have");
+  if (!inside) return Damaged(kImageWhat, "its map names pages that it does not have");
   return {};
 }
 
@@ -105,9 +100,11 @@ tl::unexpected<Error> SourceChanged(PageSource source, std::string_view why) {
 }
 
 Status ReadStored(int fd, const MemoryRun& run, std::span<uint8_t> bytes) {
-  auto read = ReadAt(fd, run.first_page * kPageSize, bytes, kWhat);
+  auto read = ReadAt(fd, run.first_page * kPageSize, bytes, kImageWhat);
   if (!read) return read;
-  if (Hash64(bytes) != run.checksum) return Corrupt(fmt::format("the pages from {} on are altered", run.first_page));
+  if (Hash64(bytes) != run.checksum) {
+    return Damaged(kImageWhat, fmt::format("the pages from {} on are altered", run.first_page));
+  }
   return {};
 }
 
@@ -143,9 +140,9 @@ Status CheckZero(int fd, uint64_t from, uint64_t to) {
   std::vector<uint8_t> buffer(kMaxRunBytes);
   while (from < to) {
     const auto bytes = std::span(buffer).first(std::min<uint64_t>(buffer.size(), to - from));
-    auto read = ReadAt(fd, from, bytes, kWhat);
+    auto read = ReadAt(fd, from, bytes, kImageWhat);
     if (!read) return read;
-    if (!IsZero(bytes)) return Corrupt(fmt::format("it holds bytes after {} that belong to no page", from));
+    if (!IsZero(bytes)) return Damaged(kImageWhat, fmt::format("it holds bytes after {} that belong to no page", from));
     from += bytes.size();
   }
   return {};
@@ -198,7 +195,7 @@ Status CheckHoles(int fd, const MemoryMap& map, uint64_t size, UnknownHoles unkn
     const off_t data = ::lseek(fd, at, SEEK_DATA);
     if (data < 0 && errno == ENXIO) return {};
     const off_t hole = data < 0 ? data : ::lseek(fd, data, SEEK_HOLE);
-    if (hole < 0) return FailErrno(errno, "looking for holes in {}", kWhat);
+    if (hole < 0) return FailErrno(errno, "looking for holes in {}", kImageWhat);
     auto checked = stray.CheckStretch(static_cast<uint64_t>(data), static_cast<uint64_t>(hole));
     if (!checked) return checked;
     at = hole;
@@ -239,7 +236,7 @@ int MemorySources::FdOf(PageSource source) const {
 Result<MemoryMap> WriteMemoryImage(int fd, const GuestMemory& memory, const MemorySources& sources) {
   auto clean = PageIndex::Build(sources);
   if (!clean) return Forward(clean.error());
-  auto sized = SetSize(fd, memory.size(), kWhat);
+  auto sized = SetSize(fd, memory.size(), kImageWhat);
   if (!sized) return Forward(sized.error());
   const std::span<const uint8_t> bytes(memory.host_base(), memory.size());
   RunWriter writer(fd, bytes);
@@ -257,7 +254,7 @@ Result<MemoryMap> WriteMemoryImage(int fd, const GuestMemory& memory, const Memo
 }
 
 Result<MemoryMap> WriteLayerImage(int fd, const GuestMemory& memory, const GuestMemory& base) {
-  auto sized = SetSize(fd, memory.size(), kWhat);
+  auto sized = SetSize(fd, memory.size(), kImageWhat);
   if (!sized) return Forward(sized.error());
   const std::span<const uint8_t> bytes(memory.host_base(), memory.size());
   RunWriter writer(fd, bytes);
@@ -284,10 +281,10 @@ Status VerifyMemoryImage(int fd, const MemoryMap& map, uint64_t size, const Memo
 Status CopyVerified(int from, int to, const MemoryMap& map, uint64_t size, const MemorySources& sources) {
   auto sized = CheckSize(from, map, size);
   if (!sized) return sized;
-  auto empty = SetSize(to, size, kWhat);
+  auto empty = SetSize(to, size, kImageWhat);
   if (!empty) return empty;
   auto copied = ForEachRun(from, map, sources, [to](const MemoryRun& run, std::span<const uint8_t> bytes) {
-    return WriteAt(to, run.first_page * kPageSize, bytes, kWhat);
+    return WriteAt(to, run.first_page * kPageSize, bytes, kImageWhat);
   });
   if (!copied) return copied;
   // Strays stay behind in any case; they only show that the file is not what was written.

@@ -16,7 +16,7 @@
 namespace snapfaas::snapshot {
 namespace {
 
-constexpr uint64_t kSize = 4_MiB;
+constexpr uint64_t kImageSize = 4_MiB;
 
 uint64_t StoredBytesOf(int fd) {
   struct stat info {};
@@ -31,7 +31,7 @@ void Poke(int fd, uint64_t at, uint8_t value) {
 // A VM's memory with pages 1, 2 and 5 in use, and its image.
 class MemoryImage : public testing::Test {
  protected:
-  MemoryImage() : memory_(MakeMemory(kSize)), file_(MakeMemoryFile()) {
+  MemoryImage() : memory_(MakeMemory(kImageSize)), file_(MakeMemoryFile()) {
     FillPage(memory_, 1, 0x11);
     FillPage(memory_, 2, 0x22);
     EXPECT_TRUE(memory_.WriteObject(GuestAddress(6 * kPageSize - 1), uint8_t{0x55}));
@@ -60,7 +60,7 @@ TEST_F(MemoryImage, NamesThePagesInUse) {
 }
 
 TEST_F(MemoryImage, IsAsLongAsTheMemoryAndAsLargeAsItsPages) {
-  EXPECT_EQ(SizeOf(file_.get(), "image").value(), kSize);
+  EXPECT_EQ(SizeOf(file_.get(), "image").value(), kImageSize);
   EXPECT_EQ(StoredBytesOf(file_.get()), 3 * kPageSize);
 }
 
@@ -92,83 +92,83 @@ TEST_F(MemoryImage, LongStretchesAreCutIntoRuns) {
   EXPECT_EQ(map.runs[0].pages, kMaxRunPages);
   EXPECT_EQ(map.runs[1].first_page, kMaxRunPages);
   EXPECT_EQ(map.runs[2].pages, 600 - 2 * kMaxRunPages);
-  EXPECT_TRUE(VerifyMemoryImage(file.get(), map, kSize, {}));
+  EXPECT_TRUE(VerifyMemoryImage(file.get(), map, kImageSize, {}));
 }
 
 TEST_F(MemoryImage, LastPageIsStored) {
-  FillPage(memory_, kSize / kPageSize - 1, 9);
+  FillPage(memory_, kImageSize / kPageSize - 1, 9);
   const UniqueFd file = MakeMemoryFile();
   const auto map = WriteMemoryImage(file.get(), memory_, {}).value();
-  EXPECT_EQ(map.runs.back().first_page, kSize / kPageSize - 1);
-  EXPECT_TRUE(VerifyMemoryImage(file.get(), map, kSize, {}));
+  EXPECT_EQ(map.runs.back().first_page, kImageSize / kPageSize - 1);
+  EXPECT_TRUE(VerifyMemoryImage(file.get(), map, kImageSize, {}));
 }
 
 TEST_F(MemoryImage, UnusedMemoryIsAnEmptyMap) {
-  const GuestMemory memory = MakeMemory(kSize);
+  const GuestMemory memory = MakeMemory(kImageSize);
   const UniqueFd file = MakeMemoryFile();
   const auto map = WriteMemoryImage(file.get(), memory, {}).value();
   EXPECT_TRUE(map.runs.empty());
-  EXPECT_TRUE(VerifyMemoryImage(file.get(), map, kSize, {}));
+  EXPECT_TRUE(VerifyMemoryImage(file.get(), map, kImageSize, {}));
 }
 
 TEST_F(MemoryImage, MappingBringsBackEveryByte) {
-  GuestMemory mapped = MakeMemory(kSize);
+  GuestMemory mapped = MakeMemory(kImageSize);
   ASSERT_TRUE(mapped.MapPrivateImage(file_.get()));
-  EXPECT_EQ(std::memcmp(mapped.host_base(), memory_.host_base(), kSize), 0);
+  EXPECT_EQ(std::memcmp(mapped.host_base(), memory_.host_base(), kImageSize), 0);
 }
 
-TEST_F(MemoryImage, IntactFileIsVerified) { EXPECT_TRUE(VerifyMemoryImage(file_.get(), map_, kSize, {})); }
+TEST_F(MemoryImage, IntactFileIsVerified) { EXPECT_TRUE(VerifyMemoryImage(file_.get(), map_, kImageSize, {})); }
 
 TEST_F(MemoryImage, FlippedByteIsCorrupt) {
   for (const uint64_t at : {kPageSize, 2 * kPageSize + 77, 3 * kPageSize - 1, 6 * kPageSize - 1}) {
     uint8_t byte = 0;
     ASSERT_TRUE(ReadAt(file_.get(), at, {&byte, 1}, "image"));
     Poke(file_.get(), at, byte ^ 1);
-    ExpectCorrupt(VerifyMemoryImage(file_.get(), map_, kSize, {}));
-    ExpectCorrupt(CopyVerified(file_.get(), MakeMemoryFile().get(), map_, kSize, {}));
+    ExpectCorrupt(VerifyMemoryImage(file_.get(), map_, kImageSize, {}));
+    ExpectCorrupt(CopyVerified(file_.get(), MakeMemoryFile().get(), map_, kImageSize, {}));
     Poke(file_.get(), at, byte);
   }
 }
 
 TEST_F(MemoryImage, TruncatedOrLongerFileIsCorrupt) {
-  for (const uint64_t size : {uint64_t{0}, kSize - 1, kSize + 1}) {
+  for (const uint64_t size : {uint64_t{0}, kImageSize - 1, kImageSize + 1}) {
     const UniqueFd file = MakeMemoryFile();
     const auto map = WriteMemoryImage(file.get(), memory_, {}).value();
     ASSERT_TRUE(SetSize(file.get(), size, "image"));
-    ExpectCorrupt(VerifyMemoryImage(file.get(), map, kSize, {}));
-    ExpectCorrupt(CopyVerified(file.get(), MakeMemoryFile().get(), map, kSize, {}));
+    ExpectCorrupt(VerifyMemoryImage(file.get(), map, kImageSize, {}));
+    ExpectCorrupt(CopyVerified(file.get(), MakeMemoryFile().get(), map, kImageSize, {}));
   }
 }
 
 TEST_F(MemoryImage, HoleFilledWithDataIsCorrupt) {
-  for (const uint64_t at : {uint64_t{0}, 3 * kPageSize, 6 * kPageSize, kSize - 1}) {
+  for (const uint64_t at : {uint64_t{0}, 3 * kPageSize, 6 * kPageSize, kImageSize - 1}) {
     const UniqueFd file = MakeMemoryFile();
     const auto map = WriteMemoryImage(file.get(), memory_, {}).value();
     Poke(file.get(), at, 1);
-    ExpectCorrupt(VerifyMemoryImage(file.get(), map, kSize, {}));
-    ExpectCorrupt(CopyVerified(file.get(), MakeMemoryFile().get(), map, kSize, {}));
+    ExpectCorrupt(VerifyMemoryImage(file.get(), map, kImageSize, {}));
+    ExpectCorrupt(CopyVerified(file.get(), MakeMemoryFile().get(), map, kImageSize, {}));
   }
 }
 
 TEST_F(MemoryImage, HoleFilledWithZeroesIsTheSameSnapshot) {
   Poke(file_.get(), 3 * kPageSize, 0);
-  EXPECT_TRUE(VerifyMemoryImage(file_.get(), map_, kSize, {}));
+  EXPECT_TRUE(VerifyMemoryImage(file_.get(), map_, kImageSize, {}));
 }
 
 TEST_F(MemoryImage, RunMissingFromTheMapIsCorrupt) {
   map_.runs.pop_back();
-  ExpectCorrupt(VerifyMemoryImage(file_.get(), map_, kSize, {}));
+  ExpectCorrupt(VerifyMemoryImage(file_.get(), map_, kImageSize, {}));
 }
 
 TEST_F(MemoryImage, MapBeyondTheFileIsCorrupt) {
-  map_.runs.push_back({static_cast<uint32_t>(kSize / kPageSize), 1, 0});
-  ExpectCorrupt(VerifyMemoryImage(file_.get(), map_, kSize, {}));
+  map_.runs.push_back({static_cast<uint32_t>(kImageSize / kPageSize), 1, 0});
+  ExpectCorrupt(VerifyMemoryImage(file_.get(), map_, kImageSize, {}));
 }
 
 TEST_F(MemoryImage, VerifiedCopyIsSparseAndTheSame) {
   const UniqueFd copy = MakeMemoryFile();
-  ASSERT_TRUE(CopyVerified(file_.get(), copy.get(), map_, kSize, {}));
-  EXPECT_TRUE(VerifyMemoryImage(copy.get(), map_, kSize, {}));
+  ASSERT_TRUE(CopyVerified(file_.get(), copy.get(), map_, kImageSize, {}));
+  EXPECT_TRUE(VerifyMemoryImage(copy.get(), map_, kImageSize, {}));
   EXPECT_EQ(StoredBytesOf(copy.get()), 3 * kPageSize);
 }
 
@@ -177,8 +177,8 @@ TEST_F(MemoryImage, IsSparseOnDiskToo) {
   const UniqueFd file(::open((folder.path().string() + "/memory").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
   const auto map = WriteMemoryImage(file.get(), memory_, {});
   ASSERT_TRUE(map);
-  EXPECT_LT(StoredBytesOf(file.get()), kSize / 2);
-  EXPECT_TRUE(VerifyMemoryImage(file.get(), *map, kSize, {}));
+  EXPECT_LT(StoredBytesOf(file.get()), kImageSize / 2);
+  EXPECT_TRUE(VerifyMemoryImage(file.get(), *map, kImageSize, {}));
 }
 
 TEST_F(MemoryImage, LargestVmIsWrittenWithoutReadingAllOfIt) {
@@ -244,8 +244,8 @@ class CleanPages : public MemoryImage {
   }
 
   void ExpectRefused(const MemoryMap& map, int fd, ErrorCode code, std::string_view why) {
-    for (const Status& status : {VerifyMemoryImage(fd, map, kSize, sources()),
-                                 CopyVerified(fd, MakeMemoryFile().get(), map, kSize, sources())}) {
+    for (const Status& status : {VerifyMemoryImage(fd, map, kImageSize, sources()),
+                                 CopyVerified(fd, MakeMemoryFile().get(), map, kImageSize, sources())}) {
       ASSERT_FALSE(status);
       EXPECT_EQ(status.error().code, code);
       EXPECT_NE(status.error().context.find(why), std::string::npos) << status.error().context;
@@ -273,12 +273,12 @@ TEST_F(CleanPages, ComeBackInTheCompleteImage) {
   FillPage(memory_, 9, 0x44);
   const UniqueFd file = MakeMemoryFile();
   const MemoryMap map = Write(file.get());
-  EXPECT_TRUE(VerifyMemoryImage(file.get(), map, kSize, sources()));
+  EXPECT_TRUE(VerifyMemoryImage(file.get(), map, kImageSize, sources()));
   const UniqueFd complete = MakeMemoryFile();
-  ASSERT_TRUE(CopyVerified(file.get(), complete.get(), map, kSize, sources()));
-  GuestMemory mapped = MakeMemory(kSize);
+  ASSERT_TRUE(CopyVerified(file.get(), complete.get(), map, kImageSize, sources()));
+  GuestMemory mapped = MakeMemory(kImageSize);
   ASSERT_TRUE(mapped.MapPrivateImage(complete.get()));
-  EXPECT_EQ(std::memcmp(mapped.host_base(), memory_.host_base(), kSize), 0);
+  EXPECT_EQ(std::memcmp(mapped.host_base(), memory_.host_base(), kImageSize), 0);
 }
 
 TEST_F(CleanPages, ThatDoNotFollowEachOtherInTheirSourceAreRunsOfTheirOwn) {
@@ -374,7 +374,7 @@ TEST_F(CleanPages, SourceThatIsNoFileIsRefused) {
 // A VM restored from the image of the one above, which went on from there.
 class LayerImage : public MemoryImage {
  protected:
-  LayerImage() : base_(MakeMemory(kSize)), restored_(MakeMemory(kSize)), layer_(MakeMemoryFile()) {
+  LayerImage() : base_(MakeMemory(kImageSize)), restored_(MakeMemory(kImageSize)), layer_(MakeMemoryFile()) {
     EXPECT_TRUE(base_.MapPrivateImage(file_.get()));
     EXPECT_TRUE(restored_.MapPrivateImage(file_.get()));
   }
@@ -406,7 +406,7 @@ TEST_F(LayerImage, HoldsWhatDiffersAndNothingElse) {
   EXPECT_EQ(map.runs[1].first_page, 40U);
   EXPECT_EQ(map.StoredBytes(), 2 * kPageSize);
   EXPECT_EQ(StoredBytesOf(layer_.get()), 2 * kPageSize);
-  EXPECT_TRUE(VerifyMemoryImage(layer_.get(), map, kSize, {}));
+  EXPECT_TRUE(VerifyMemoryImage(layer_.get(), map, kImageSize, {}));
 }
 
 TEST_F(LayerImage, NamesPagesThatAreZeroNow) {

@@ -9,6 +9,7 @@
 #include <string_view>
 
 #include "base/coding.h"
+#include "snapshot/format.h"
 #include "snapshot/io.h"
 #include "snapshot/page_runs.h"
 #include "snapshot/working_set.h"
@@ -16,8 +17,7 @@
 namespace snapfaas::snapshot {
 namespace {
 
-constexpr std::string_view kWhat = "the restore plan";
-constexpr std::string_view kImageWhat = "the snapshot's memory image";
+constexpr std::string_view kPlanWhat = "the restore plan";
 constexpr uint64_t kMaxPlanBytes = 64_MiB;
 
 constexpr std::array kImageFiles = {ImageFile::kOverlay, ImageFile::kKernel, ImageFile::kPacked};
@@ -34,7 +34,7 @@ int FdOf(const ImageFiles& files, ImageFile file) {
   return -1;
 }
 
-std::string_view NameOf(ImageFile file) {
+std::string_view FileNameOf(ImageFile file) {
   switch (file) {
     case ImageFile::kOverlay:
       return "the function snapshot's memory image";
@@ -95,8 +95,8 @@ Status CheckExtents(const ImageFiles& files, const RestorePlan& plan) {
       if (extent.file == file) end = std::max(end, uint64_t{extent.file_page} + extent.run.pages);
     }
     if (end == 0) continue;
-    if (FdOf(files, file) < 0) return Fail(ErrorCode::kInvalidArgument, "{} is missing", NameOf(file));
-    auto checked = CheckLength(FdOf(files, file), end * kPageSize, NameOf(file));
+    if (FdOf(files, file) < 0) return Fail(ErrorCode::kInvalidArgument, "{} is missing", FileNameOf(file));
+    auto checked = CheckLength(FdOf(files, file), end * kPageSize, FileNameOf(file));
     if (!checked) return checked;
   }
   return {};
@@ -151,17 +151,17 @@ Result<RestorePlan> DecodePlan(std::span<const uint8_t> bytes, uint64_t memory_b
   const auto read_ahead = reader.Get<uint32_t>();
   plan.read_ahead = read_ahead == 0 ? ReadAhead::kNo : ReadAhead::kYes;
   if (read_ahead > 1) reader.MarkBad();
-  auto done = reader.Finish(kWhat);
+  auto done = reader.Finish(kPlanWhat);
   if (!done) return Forward(done.error());
   return plan;
 }
 
 Result<RestorePlan> ReadPlan(int fd, uint64_t memory_bytes) {
-  auto size = SizeOf(fd, kWhat);
+  auto size = SizeOf(fd, kPlanWhat);
   if (!size) return Forward(size.error());
-  if (*size > kMaxPlanBytes) return Fail(ErrorCode::kCorrupt, "{} is too long", kWhat);
+  if (*size > kMaxPlanBytes) return Fail(ErrorCode::kCorrupt, "{} is too long", kPlanWhat);
   std::vector<uint8_t> bytes(*size);
-  auto read = ReadAt(fd, 0, bytes, kWhat);
+  auto read = ReadAt(fd, 0, bytes, kPlanWhat);
   if (!read) return Forward(read.error());
   return DecodePlan(bytes, memory_bytes);
 }
@@ -179,7 +179,7 @@ Status CopyMemory(const ImageFiles& files, const RestorePlan& plan, GuestMemory&
   for (const MapExtent& extent : plan.extents) {
     auto slice = memory.Slice(GuestAddress(extent.run.offset()), extent.run.bytes());
     if (!slice) return Forward(slice.error());
-    auto read = ReadAt(FdOf(files, extent.file), extent.file_page * kPageSize, *slice, NameOf(extent.file));
+    auto read = ReadAt(FdOf(files, extent.file), extent.file_page * kPageSize, *slice, FileNameOf(extent.file));
     if (!read) return read;
   }
   return {};
@@ -202,7 +202,7 @@ Status PlaceOverBase(const ImageFiles& files, const RestorePlan& plan, GuestMemo
   for (const PageRun& run : plan.changed) {
     auto slice = memory.Slice(GuestAddress(run.offset()), run.bytes());
     if (!slice) return Forward(slice.error());
-    auto read = ReadAt(files.overlay, run.offset(), *slice, NameOf(ImageFile::kOverlay));
+    auto read = ReadAt(files.overlay, run.offset(), *slice, FileNameOf(ImageFile::kOverlay));
     if (!read) return read;
   }
   for (const PageRun& run : plan.late) memory.Populate(run, PageAccess::kWrite);
@@ -233,7 +233,7 @@ Status RevertMemory(const ImageFiles& files, const RestorePlan& plan, uint64_t m
       const uint64_t first = std::max(part->first_page, run.first_page);
       const uint64_t end = std::min(part->end(), run.end());
       const auto bytes = slice->subspan((first - run.first_page) * kPageSize, (end - first) * kPageSize);
-      read = ReadAt(files.overlay, first * kPageSize, bytes, NameOf(ImageFile::kOverlay));
+      read = ReadAt(files.overlay, first * kPageSize, bytes, FileNameOf(ImageFile::kOverlay));
       if (!read) return read;
     }
   }

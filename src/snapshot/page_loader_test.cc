@@ -11,7 +11,7 @@
 namespace snapfaas::snapshot {
 namespace {
 
-constexpr uint64_t kSize = 1_MiB;
+constexpr uint64_t kMemorySize = 1_MiB;
 
 RestorePlan SomePlan() {
   RestorePlan plan;
@@ -23,8 +23,8 @@ RestorePlan SomePlan() {
 }
 
 // Whether a plan is accepted for a memory of 256 pages.
-bool IsAccepted(const RestorePlan& plan) {
-  const auto decoded = DecodePlan(EncodePlan(plan), kSize);
+bool PlanIsAccepted(const RestorePlan& plan) {
+  const auto decoded = DecodePlan(EncodePlan(plan), kMemorySize);
   if (!decoded) {
     EXPECT_EQ(decoded.error().code, ErrorCode::kCorrupt);
     return false;
@@ -32,22 +32,22 @@ bool IsAccepted(const RestorePlan& plan) {
   return *decoded == plan;
 }
 
-bool IsAccepted(const MapExtent& extent) {
+bool PlanIsAccepted(const MapExtent& extent) {
   RestorePlan plan;
   plan.extents = {extent};
-  return IsAccepted(plan);
+  return PlanIsAccepted(plan);
 }
 
 TEST(RestorePlan, WhatIsEncodedIsDecoded) {
-  EXPECT_TRUE(IsAccepted(RestorePlan()));
-  EXPECT_TRUE(IsAccepted(SomePlan()));
-  EXPECT_TRUE(IsAccepted(MapExtent{{255, 1}, ImageFile::kKernel, 0xffffffff}));
+  EXPECT_TRUE(PlanIsAccepted(RestorePlan()));
+  EXPECT_TRUE(PlanIsAccepted(SomePlan()));
+  EXPECT_TRUE(PlanIsAccepted(MapExtent{{255, 1}, ImageFile::kKernel, 0xffffffff}));
 }
 
 TEST(RestorePlan, EveryTruncationIsCorrupt) {
   const auto bytes = EncodePlan(SomePlan());
   for (size_t size = 0; size < bytes.size(); ++size) {
-    const auto plan = DecodePlan(std::span(bytes).first(size), kSize);
+    const auto plan = DecodePlan(std::span(bytes).first(size), kMemorySize);
     ASSERT_FALSE(plan) << size;
     EXPECT_EQ(plan.error().code, ErrorCode::kCorrupt) << size;
   }
@@ -56,53 +56,53 @@ TEST(RestorePlan, EveryTruncationIsCorrupt) {
 TEST(RestorePlan, BytesTooManyAreCorrupt) {
   auto bytes = EncodePlan(SomePlan());
   bytes.push_back(0);
-  EXPECT_EQ(DecodePlan(bytes, kSize).error().code, ErrorCode::kCorrupt);
+  EXPECT_EQ(DecodePlan(bytes, kMemorySize).error().code, ErrorCode::kCorrupt);
 }
 
 TEST(RestorePlan, UnknownFileIsCorrupt) {
-  EXPECT_TRUE(IsAccepted(MapExtent{{0, 1}, ImageFile::kPacked, 0}));
-  EXPECT_FALSE(IsAccepted(MapExtent{{0, 1}, static_cast<ImageFile>(3), 0}));
-  EXPECT_FALSE(IsAccepted(MapExtent{{0, 1}, static_cast<ImageFile>(0xffffffff), 0}));
+  EXPECT_TRUE(PlanIsAccepted(MapExtent{{0, 1}, ImageFile::kPacked, 0}));
+  EXPECT_FALSE(PlanIsAccepted(MapExtent{{0, 1}, static_cast<ImageFile>(3), 0}));
+  EXPECT_FALSE(PlanIsAccepted(MapExtent{{0, 1}, static_cast<ImageFile>(0xffffffff), 0}));
 }
 
 TEST(RestorePlan, UnknownReadAheadIsCorrupt) {
   RestorePlan plan = SomePlan();
   plan.read_ahead = static_cast<ReadAhead>(2);
-  EXPECT_FALSE(IsAccepted(plan));
+  EXPECT_FALSE(PlanIsAccepted(plan));
 }
 
 TEST(RestorePlan, ExtentThatIsEmptyOrBeyondTheMemoryIsCorrupt) {
-  EXPECT_FALSE(IsAccepted(MapExtent{{3, 0}, ImageFile::kOverlay, 3}));
-  EXPECT_TRUE(IsAccepted(MapExtent{{0, 256}, ImageFile::kOverlay, 0}));
-  EXPECT_FALSE(IsAccepted(MapExtent{{0, 257}, ImageFile::kOverlay, 0}));
-  EXPECT_FALSE(IsAccepted(MapExtent{{255, 2}, ImageFile::kOverlay, 0}));
-  EXPECT_FALSE(IsAccepted(MapExtent{{0xffffffff, 1}, ImageFile::kOverlay, 0}));
-  EXPECT_FALSE(IsAccepted(MapExtent{{1, 0xffffffff}, ImageFile::kOverlay, 0}));
+  EXPECT_FALSE(PlanIsAccepted(MapExtent{{3, 0}, ImageFile::kOverlay, 3}));
+  EXPECT_TRUE(PlanIsAccepted(MapExtent{{0, 256}, ImageFile::kOverlay, 0}));
+  EXPECT_FALSE(PlanIsAccepted(MapExtent{{0, 257}, ImageFile::kOverlay, 0}));
+  EXPECT_FALSE(PlanIsAccepted(MapExtent{{255, 2}, ImageFile::kOverlay, 0}));
+  EXPECT_FALSE(PlanIsAccepted(MapExtent{{0xffffffff, 1}, ImageFile::kOverlay, 0}));
+  EXPECT_FALSE(PlanIsAccepted(MapExtent{{1, 0xffffffff}, ImageFile::kOverlay, 0}));
 }
 
 TEST(RestorePlan, PagesBeyondTheMemoryAreCorrupt) {
   RestorePlan plan;
   plan.read = {{255, 2}};
-  EXPECT_FALSE(IsAccepted(plan));
+  EXPECT_FALSE(PlanIsAccepted(plan));
   plan = RestorePlan();
   plan.written = {{256, 1}};
-  EXPECT_FALSE(IsAccepted(plan));
+  EXPECT_FALSE(PlanIsAccepted(plan));
 }
 
 TEST(RestorePlan, CountThatNoMemoryHasIsCorrupt) {
   ByteWriter writer;
   writer.Put(uint32_t{0xffffffff});
-  EXPECT_EQ(DecodePlan(writer.bytes(), kSize).error().code, ErrorCode::kCorrupt);
+  EXPECT_EQ(DecodePlan(writer.bytes(), kMemorySize).error().code, ErrorCode::kCorrupt);
 }
 
 TEST(RestorePlan, IsReadFromAFileAndNotWhenTooLong) {
   const UniqueFd file = MakeMemoryFile();
   ASSERT_TRUE(WriteAt(file.get(), 0, EncodePlan(SomePlan()), "plan"));
-  const auto plan = ReadPlan(file.get(), kSize);
+  const auto plan = ReadPlan(file.get(), kMemorySize);
   ASSERT_TRUE(plan) << plan.error().Message();
   EXPECT_EQ(*plan, SomePlan());
   ASSERT_TRUE(SetSize(file.get(), 64_MiB + 1, "plan"));
-  EXPECT_EQ(ReadPlan(file.get(), kSize).error().code, ErrorCode::kCorrupt);
+  EXPECT_EQ(ReadPlan(file.get(), kMemorySize).error().code, ErrorCode::kCorrupt);
 }
 
 // An image with 0x11 and 0x22 in pages 1 and 2, 0x33 in its last, an overlay with 0xa0 + page in pages 0 to 9, a kernel
@@ -113,7 +113,7 @@ class PageLoader : public testing::Test {
       : image_(MakeMemoryFile()),
         overlay_(MakeSource({0xa0, 0xa1, 0xa2, 0xa3, 0xa4, 0xa5, 0xa6, 0xa7, 0xa8, 0xa9})),
         kernel_(MakeSource({0xe0, 0xe1, 0xe2, 0xe3})) {
-    EXPECT_TRUE(SetSize(image_.get(), kSize, "image"));
+    EXPECT_TRUE(SetSize(image_.get(), kMemorySize, "image"));
     Fill(1, 0x11);
     Fill(2, 0x22);
     Fill(255, 0x33);
@@ -133,13 +133,13 @@ class PageLoader : public testing::Test {
 
   // What both ways put into memory; fails when they differ.
   GuestMemory Place(const RestorePlan& plan) {
-    GuestMemory copied = MakeMemory(kSize);
-    GuestMemory mapped = MakeMemory(kSize);
+    GuestMemory copied = MakeMemory(kMemorySize);
+    GuestMemory mapped = MakeMemory(kMemorySize);
     const auto copy = CopyMemory(files(), plan, copied);
     EXPECT_TRUE(copy) << copy.error().Message();
     const auto map = MapMemory(files(), plan, mapped);
     EXPECT_TRUE(map) << map.error().Message();
-    EXPECT_EQ(std::memcmp(copied.host_base(), mapped.host_base(), kSize), 0);
+    EXPECT_EQ(std::memcmp(copied.host_base(), mapped.host_base(), kMemorySize), 0);
     return mapped;
   }
 
@@ -152,7 +152,7 @@ class PageLoader : public testing::Test {
 
   // Neither way begins: the memory is as it was.
   void ExpectRefused(const RestorePlan& plan, ErrorCode code, std::string_view why) {
-    GuestMemory memory = MakeMemory(kSize);
+    GuestMemory memory = MakeMemory(kMemorySize);
     FillPage(memory, 1, 0x99);
     for (const auto& place : {CopyMemory, MapMemory}) {
       const auto placed = place(files(), plan, memory);
@@ -203,7 +203,7 @@ TEST_F(PageLoader, LaterExtentsLieOverEarlierOnes) {
 }
 
 TEST_F(PageLoader, HoleInTheOverlayIsZeroesOverTheImage) {
-  ASSERT_TRUE(SetSize(overlay_.get(), kSize, "overlay"));
+  ASSERT_TRUE(SetSize(overlay_.get(), kMemorySize, "overlay"));
   Fill(20, 0x44);
   EXPECT_EQ(ValueOf(Place(PlanOf({{{20, 1}, ImageFile::kOverlay, 20}})), 20), 0);
 }
@@ -219,7 +219,7 @@ TEST_F(PageLoader, WhatTheGuestWritesStaysItsOwn) {
 }
 
 TEST_F(PageLoader, ShortImageIsRefusedBeforeAnythingIsPlaced) {
-  ASSERT_TRUE(SetSize(image_.get(), kSize - 1, "image"));
+  ASSERT_TRUE(SetSize(image_.get(), kMemorySize - 1, "image"));
   ExpectRefused(RestorePlan(), ErrorCode::kCorrupt, "the snapshot's memory image has 1048575 bytes");
 }
 
@@ -262,7 +262,7 @@ TEST_F(Prefetch, CopiesWhatIsWrittenAndMapsWhatIsRead) {
   plan.written = {{2, 1}, {8, 1}, {100, 1}, {200, 1}};
   for (const ReadAhead read_ahead : {ReadAhead::kNo, ReadAhead::kYes}) {
     plan.read_ahead = read_ahead;
-    GuestMemory memory = MakeMemory(kSize);
+    GuestMemory memory = MakeMemory(kMemorySize);
     ASSERT_TRUE(MapMemory(files(), plan, memory));
     EXPECT_EQ(PresenceOf(memory, 2), Presence::kAbsent);
     PrefetchMemory(files(), plan, memory);
@@ -271,9 +271,9 @@ TEST_F(Prefetch, CopiesWhatIsWrittenAndMapsWhatIsRead) {
     EXPECT_EQ(PresenceOf(memory, 255), Presence::kAbsent);
     // Nothing but that is its own.
     Pagemap pagemap(memory.host_base());
-    pagemap.Load(0, kSize / kPageSize);
+    pagemap.Load(0, kMemorySize / kPageSize);
     size_t own = 0;
-    for (size_t page = 0; page < kSize / kPageSize; ++page) own += pagemap.Private(page) ? 1U : 0U;
+    for (size_t page = 0; page < kMemorySize / kPageSize; ++page) own += pagemap.Private(page) ? 1U : 0U;
     EXPECT_EQ(own, 4U);
     EXPECT_EQ(ValueOf(memory, 1), 0x11);
     EXPECT_EQ(ValueOf(memory, 2), 0x22);
@@ -287,7 +287,7 @@ TEST_F(Prefetch, IsAdviceThatPagesOutsideTheMemoryDoNotHurt) {
   RestorePlan plan;
   plan.written = {{250, 100}};
   plan.read = {{0xffffffff, 1}, {1, 1}};
-  GuestMemory memory = MakeMemory(kSize);
+  GuestMemory memory = MakeMemory(kMemorySize);
   ASSERT_TRUE(MapMemory(files(), plan, memory));
   PrefetchMemory(files(), plan, memory);
   EXPECT_EQ(PresenceOf(memory, 1), Presence::kShared);

@@ -18,7 +18,7 @@ std::vector<uint8_t> Encoded(const Runs& runs) {
 }
 
 // Whether the reader accepts the runs for a memory of ten pages.
-bool IsAccepted(const Runs& runs, uint64_t memory_bytes = 10 * kPageSize) {
+bool RunsAreAccepted(const Runs& runs, uint64_t memory_bytes = 10 * kPageSize) {
   const auto bytes = Encoded(runs);
   ByteReader reader(bytes);
   const Runs got = GetRuns(reader, memory_bytes);
@@ -57,34 +57,34 @@ TEST(PageRuns, RunsAtTheEndOfAllPagesDoNotWrap) {
 }
 
 TEST(PageRuns, WhatIsPutIsGot) {
-  EXPECT_TRUE(IsAccepted({}));
-  EXPECT_TRUE(IsAccepted({{0, 1}, {2, 3}, {9, 1}}));
-  EXPECT_TRUE(IsAccepted({{0, 10}}));
+  EXPECT_TRUE(RunsAreAccepted({}));
+  EXPECT_TRUE(RunsAreAccepted({{0, 1}, {2, 3}, {9, 1}}));
+  EXPECT_TRUE(RunsAreAccepted({{0, 10}}));
 }
 
 TEST(PageRuns, AreLaidOutAsTheDocumentSays) {
   EXPECT_EQ(Encoded({{0x0201, 3}}), (std::vector<uint8_t>{1, 0, 0, 0, 1, 2, 0, 0, 3, 0, 0, 0}));
 }
 
-TEST(PageRuns, EmptyRunIsRefused) { EXPECT_FALSE(IsAccepted({{1, 0}})); }
+TEST(PageRuns, EmptyRunIsRefused) { EXPECT_FALSE(RunsAreAccepted({{1, 0}})); }
 
 TEST(PageRuns, RunOutsideTheMemoryIsRefused) {
-  EXPECT_FALSE(IsAccepted({{0, 11}}));
-  EXPECT_FALSE(IsAccepted({{9, 2}}));
-  EXPECT_FALSE(IsAccepted({{10, 1}}));
-  EXPECT_FALSE(IsAccepted({{0xffffffff, 1}}));
-  EXPECT_FALSE(IsAccepted({{1, 0xffffffff}}));
+  EXPECT_FALSE(RunsAreAccepted({{0, 11}}));
+  EXPECT_FALSE(RunsAreAccepted({{9, 2}}));
+  EXPECT_FALSE(RunsAreAccepted({{10, 1}}));
+  EXPECT_FALSE(RunsAreAccepted({{0xffffffff, 1}}));
+  EXPECT_FALSE(RunsAreAccepted({{1, 0xffffffff}}));
 }
 
 TEST(PageRuns, OverlappingTouchingAndDescendingRunsAreRefused) {
-  EXPECT_FALSE(IsAccepted({{1, 3}, {3, 1}}));
-  EXPECT_FALSE(IsAccepted({{1, 3}, {4, 1}}));
-  EXPECT_FALSE(IsAccepted({{5, 1}, {1, 1}}));
-  EXPECT_FALSE(IsAccepted({{5, 1}, {5, 1}}));
+  EXPECT_FALSE(RunsAreAccepted({{1, 3}, {3, 1}}));
+  EXPECT_FALSE(RunsAreAccepted({{1, 3}, {4, 1}}));
+  EXPECT_FALSE(RunsAreAccepted({{5, 1}, {1, 1}}));
+  EXPECT_FALSE(RunsAreAccepted({{5, 1}, {5, 1}}));
 }
 
 TEST(PageRuns, MostRunsOfAMemoryAreAcceptedAndACountAboveItIsNot) {
-  EXPECT_TRUE(IsAccepted({{0, 1}, {2, 1}, {4, 1}, {6, 1}, {8, 1}}));
+  EXPECT_TRUE(RunsAreAccepted({{0, 1}, {2, 1}, {4, 1}, {6, 1}, {8, 1}}));
   const std::vector<uint8_t> huge = {0xff, 0xff, 0xff, 0xff};
   ByteReader reader(huge);
   EXPECT_TRUE(GetRuns(reader, 64_GiB).empty());

@@ -23,8 +23,6 @@ namespace {
 // linux/mman.h; glibc 2.36 does not have it. Linux 6.1.
 constexpr int kMadvCollapse = 25;
 
-constexpr std::string_view kStateWhat = "the snapshot's state file";
-
 Result<UniqueFd> MakeMemfd(const char* name) {
   UniqueFd fd(::memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING));
   if (!fd.valid()) return FailErrno(errno, "making a file in memory for a snapshot");

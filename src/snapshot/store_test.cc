@@ -18,9 +18,6 @@
 namespace snapfaas::snapshot {
 namespace {
 
-const SnapshotKey kKey{"python3", 1, 1};
-const SnapshotKey kFunctionKey{"python3", 1, 1, IdentityHash("function")};
-
 // A published snapshot whose files the tests alter.
 class Store : public testing::Test {
  protected:

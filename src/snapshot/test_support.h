@@ -43,6 +43,9 @@ inline StateFile SomeState() {
   return state;
 }
 
+inline const SnapshotKey kKey{"python3", 1, 1};
+inline const SnapshotKey kFunctionKey{"python3", 1, 1, IdentityHash("function")};
+
 inline SnapshotSources SomeSources() {
   return SnapshotSources{IdentityHash("kernel"), IdentityHash("initramfs"), IdentityHash("runtimefs")};
 }

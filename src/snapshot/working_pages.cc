@@ -12,9 +12,9 @@
 namespace snapfaas::snapshot {
 namespace {
 
-constexpr uint64_t kMagic = 0x53475057'50414e53;  // "SNAPWPGS", little-endian
-constexpr uint32_t kVersion = 1;
-constexpr std::string_view kWhat = "the snapshot's working pages";
+constexpr uint64_t kPagesMagic = 0x53475057'50414e53;  // "SNAPWPGS", little-endian
+constexpr uint32_t kPagesVersion = 1;
+constexpr std::string_view kPagesWhat = "the snapshot's working pages";
 
 // Each run is a mapping to be made at each restore; pages between runs that lie close are read along.
 constexpr uint32_t kPackedGap = 8;
@@ -26,8 +26,8 @@ std::vector<uint8_t> MakeHeader(const std::vector<PageRun>& runs, uint64_t snaps
   ByteWriter hashed;
   PutRuns(hashed, runs);
   ByteWriter writer;
-  writer.Put(kMagic);
-  writer.Put(kVersion);
+  writer.Put(kPagesMagic);
+  writer.Put(kPagesVersion);
   writer.Put(snapshot_checksum);
   writer.Put(PagesOf(runs));
   writer.Put(Hash64(hashed.bytes()));
@@ -44,19 +44,19 @@ Status WriteWorkingPages(int fd, const WorkingSet& set, uint64_t snapshot_checks
   for (const PageRun& run : runs) {
     auto pages = memory.Slice(GuestAddress(run.offset()), run.bytes());
     if (!pages) return Forward(pages.error());
-    auto written = WriteAt(fd, at, *pages, kWhat);
+    auto written = WriteAt(fd, at, *pages, kPagesWhat);
     if (!written) return written;
     at += run.bytes();
   }
-  return WriteAt(fd, 0, MakeHeader(runs, snapshot_checksum), kWhat);
+  return WriteAt(fd, 0, MakeHeader(runs, snapshot_checksum), kPagesWhat);
 }
 
 bool HoldsWorkingPages(int fd, const WorkingSet& set, uint64_t snapshot_checksum) {
   const std::vector<PageRun> runs = PackedRuns(set);
-  const auto size = SizeOf(fd, kWhat);
+  const auto size = SizeOf(fd, kPagesWhat);
   if (!size || *size != (PagesOf(runs) + 1) * kPageSize) return false;
   std::array<uint8_t, kPageSize> header{};
-  if (!ReadAt(fd, 0, header, kWhat)) return false;
+  if (!ReadAt(fd, 0, header, kPagesWhat)) return false;
   return std::ranges::equal(header, MakeHeader(runs, snapshot_checksum));
 }
 

@@ -12,13 +12,12 @@
 namespace snapfaas::snapshot {
 namespace {
 
-constexpr uint64_t kMagic = 0x5445535750414e53;  // "SNAPWSET", little-endian
-constexpr uint32_t kVersion = 1;
-constexpr size_t kChecksumBytes = 8;
-constexpr std::string_view kWhat = "the snapshot's working set";
+constexpr uint64_t kSetMagic = 0x5445535750414e53;  // "SNAPWSET", little-endian
+constexpr uint32_t kSetVersion = 1;
+constexpr std::string_view kSetWhat = "the snapshot's working set";
 
-tl::unexpected<Error> Corrupt(std::string_view why) {
-  return Fail(ErrorCode::kCorrupt, "{} is damaged ({})", kWhat, why);
+tl::unexpected<Error> DamagedSet(std::string_view why) {
+  return Fail(ErrorCode::kCorrupt, "{} is damaged ({})", kSetWhat, why);
 }
 
 bool Disjoint(const WorkingSet& set) {
@@ -55,8 +54,8 @@ WorkingSet RecordWorkingSet(const GuestMemory& memory) {
 
 std::vector<uint8_t> EncodeWorkingSet(const WorkingSet& set, uint64_t snapshot_checksum) {
   ByteWriter writer;
-  writer.Put(kMagic);
-  writer.Put(kVersion);
+  writer.Put(kSetMagic);
+  writer.Put(kSetVersion);
   writer.Put(snapshot_checksum);
   PutRuns(writer, set.read);
   PutRuns(writer, set.written);
@@ -65,33 +64,36 @@ std::vector<uint8_t> EncodeWorkingSet(const WorkingSet& set, uint64_t snapshot_c
 }
 
 Result<WorkingSet> DecodeWorkingSet(std::span<const uint8_t> bytes, uint64_t snapshot_checksum, uint64_t memory_bytes) {
-  if (bytes.size() > kMaxWorkingSetBytes) return Corrupt("it is too long");
-  if (bytes.size() < sizeof(kMagic) + kChecksumBytes) return Corrupt("it is truncated");
+  if (bytes.size() > kMaxWorkingSetBytes) return DamagedSet("it is too long");
+  if (bytes.size() < sizeof(kSetMagic) + kChecksumBytes) return DamagedSet("it is truncated");
   const auto content = bytes.first(bytes.size() - kChecksumBytes);
-  if (ByteReader(bytes.last(kChecksumBytes)).Get<uint64_t>() != Hash64(content)) return Corrupt("its checksum differs");
+  if (ByteReader(bytes.last(kChecksumBytes)).Get<uint64_t>() != Hash64(content)) {
+    return DamagedSet("its checksum differs");
+  }
   ByteReader reader(content);
-  if (reader.Get<uint64_t>() != kMagic) return Corrupt("it does not begin as one");
-  if (const auto version = reader.Get<uint32_t>(); version != kVersion) {
-    return Fail(ErrorCode::kIncompatible, "{} has version {}, this program reads version {}", kWhat, version, kVersion);
+  if (reader.Get<uint64_t>() != kSetMagic) return DamagedSet("it does not begin as one");
+  if (const auto version = reader.Get<uint32_t>(); version != kSetVersion) {
+    return Fail(ErrorCode::kIncompatible, "{} has version {}, this program reads version {}", kSetWhat, version,
+                kSetVersion);
   }
   if (reader.Get<uint64_t>() != snapshot_checksum) {
-    return Fail(ErrorCode::kIncompatible, "{} was recorded with another snapshot", kWhat);
+    return Fail(ErrorCode::kIncompatible, "{} was recorded with another snapshot", kSetWhat);
   }
   WorkingSet set;
   set.read = GetRuns(reader, memory_bytes);
   set.written = GetRuns(reader, memory_bytes);
-  auto done = reader.Finish(kWhat);
+  auto done = reader.Finish(kSetWhat);
   if (!done) return Forward(done.error());
-  if (!Disjoint(set)) return Corrupt("a page is in both of its parts");
+  if (!Disjoint(set)) return DamagedSet("a page is in both of its parts");
   return set;
 }
 
 Result<WorkingSet> ReadRecordedWorkingSet(int fd, uint64_t memory_bytes) {
-  auto size = SizeOf(fd, kWhat);
+  auto size = SizeOf(fd, kSetWhat);
   if (!size) return Forward(size.error());
-  if (*size > kMaxWorkingSetBytes) return Corrupt("it is too long");
+  if (*size > kMaxWorkingSetBytes) return DamagedSet("it is too long");
   std::vector<uint8_t> bytes(*size);
-  auto read = ReadAt(fd, 0, bytes, kWhat);
+  auto read = ReadAt(fd, 0, bytes, kSetWhat);
   if (!read) return Forward(read.error());
   return DecodeWorkingSet(bytes, 0, memory_bytes);
 }

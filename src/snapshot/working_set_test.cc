@@ -12,11 +12,11 @@ namespace snapfaas::snapshot {
 namespace {
 
 constexpr uint64_t kChecksum = 0x1122334455667788;
-constexpr size_t kVersionAt = 8;
+constexpr size_t kSetVersionAt = 8;
 
 WorkingSet SomeSet() { return WorkingSet{{{0, 3}, {10, 1}, {200, 56}}, {{3, 1}, {5, 4}, {11, 2}}}; }
 
-std::vector<uint8_t> SomeBytes() { return EncodeWorkingSet(SomeSet(), kChecksum); }
+std::vector<uint8_t> SomeSetBytes() { return EncodeWorkingSet(SomeSet(), kChecksum); }
 
 void ExpectRefused(std::span<const uint8_t> bytes, ErrorCode code, std::string_view why) {
   const auto set = DecodeWorkingSet(bytes, kChecksum, 1_MiB);
@@ -44,9 +44,9 @@ TEST(WorkingSet, WhatIsEncodedIsDecoded) {
 }
 
 TEST(WorkingSet, BeginsAsTheDocumentSays) {
-  const auto bytes = SomeBytes();
+  const auto bytes = SomeSetBytes();
   EXPECT_EQ(std::string(bytes.begin(), bytes.begin() + 8), "SNAPWSET");
-  EXPECT_EQ(bytes[kVersionAt], 1);
+  EXPECT_EQ(bytes[kSetVersionAt], 1);
   EXPECT_EQ(bytes[12], 0x88);
   EXPECT_EQ(bytes[19], 0x11);
   EXPECT_EQ(bytes[20], 3);  // runs that were read
@@ -54,7 +54,7 @@ TEST(WorkingSet, BeginsAsTheDocumentSays) {
 }
 
 TEST(WorkingSet, EveryTruncationIsCorrupt) {
-  const auto bytes = SomeBytes();
+  const auto bytes = SomeSetBytes();
   for (size_t size = 0; size < bytes.size(); ++size) {
     const auto set = DecodeWorkingSet(std::span(bytes).first(size), kChecksum, 1_MiB);
     ASSERT_FALSE(set) << size;
@@ -63,7 +63,7 @@ TEST(WorkingSet, EveryTruncationIsCorrupt) {
 }
 
 TEST(WorkingSet, EveryFlippedBitIsRefused) {
-  auto bytes = SomeBytes();
+  auto bytes = SomeSetBytes();
   for (size_t bit = 0; bit < bytes.size() * 8; ++bit) {
     const auto flip = static_cast<uint8_t>(1U << (bit % 8));
     bytes[bit / 8] ^= flip;
@@ -80,17 +80,17 @@ TEST(WorkingSet, OfAnotherSnapshotIsIncompatible) {
 }
 
 TEST(WorkingSet, OfAnotherVersionIsIncompatible) {
-  const auto newer = Resealed(SomeBytes(), [](auto& bytes) { bytes[kVersionAt] = 2; });
+  const auto newer = Resealed(SomeSetBytes(), [](auto& bytes) { bytes[kSetVersionAt] = 2; });
   ExpectRefused(newer, ErrorCode::kIncompatible, "version 2, this program reads version 1");
 }
 
 TEST(WorkingSet, OfALargerMemoryIsCorrupt) {
-  EXPECT_EQ(DecodeWorkingSet(SomeBytes(), kChecksum, 1_MiB - kPageSize).error().code, ErrorCode::kCorrupt);
+  EXPECT_EQ(DecodeWorkingSet(SomeSetBytes(), kChecksum, 1_MiB - kPageSize).error().code, ErrorCode::kCorrupt);
 }
 
 TEST(WorkingSet, WhatBeginsOtherwiseOrGoesOnIsCorrupt) {
-  ExpectRefused(Resealed(SomeBytes(), [](auto& bytes) { bytes[0] = 's'; }), ErrorCode::kCorrupt, "begin as one");
-  ExpectRefused(Resealed(SomeBytes(), [](auto& bytes) { bytes.push_back(0); }), ErrorCode::kCorrupt, "too many");
+  ExpectRefused(Resealed(SomeSetBytes(), [](auto& bytes) { bytes[0] = 's'; }), ErrorCode::kCorrupt, "begin as one");
+  ExpectRefused(Resealed(SomeSetBytes(), [](auto& bytes) { bytes.push_back(0); }), ErrorCode::kCorrupt, "too many");
 }
 
 TEST(WorkingSet, PageThatIsReadAndWrittenIsCorrupt) {
