@@ -13,7 +13,7 @@ namespace snapfaas::images {
 namespace {
 
 constexpr off_t kSuperblockOffset = 1024;
-constexpr uint32_t kMagic = 0xE0F5E1E2;
+constexpr uint32_t kErofsMagic = 0xE0F5E1E2;
 constexpr size_t kSuperblockHead = 40;
 
 struct Superblock {
@@ -45,7 +45,7 @@ Status CheckErofsImage(const std::filesystem::path& image) {
   uint8_t head[kSuperblockHead];
   const bool whole = ::pread(fd.get(), head, sizeof(head), kSuperblockOffset) == static_cast<ssize_t>(sizeof(head));
   const Superblock superblock = whole ? Parse(head) : Superblock{};
-  if (superblock.magic != kMagic || superblock.block_bits < 9 || superblock.block_bits > 16) {
+  if (superblock.magic != kErofsMagic || superblock.block_bits < 9 || superblock.block_bits > 16) {
     return Fail(ErrorCode::kCorrupt, "{} is not an erofs file system image", image.string());
   }
   const uint64_t expected = uint64_t{superblock.blocks} << superblock.block_bits;

@@ -12,7 +12,7 @@ namespace {
 
 // Offsets in the setup header.
 constexpr size_t kSetupSects = 0x1f1;
-constexpr size_t kMagic = 0x202;
+constexpr size_t kSetupMagicOffset = 0x202;
 constexpr size_t kPayloadOffset = 0x248;
 constexpr size_t kPayloadLength = 0x24c;
 constexpr size_t kHeaderEnd = 0x250;
@@ -26,7 +26,7 @@ uint32_t LoadU32(std::string_view bytes, size_t at) {
 }
 
 Result<std::string_view> FindPayload(std::string_view bzimage) {
-  if (bzimage.size() < kHeaderEnd || bzimage.substr(kMagic, 4) != "HdrS") {
+  if (bzimage.size() < kHeaderEnd || bzimage.substr(kSetupMagicOffset, 4) != "HdrS") {
     return Fail(ErrorCode::kCorrupt, "the kernel is no bzImage");
   }
   // "For backwards compatibility, if the setup_sects field contains 0, the real value is 4." One more is the boot

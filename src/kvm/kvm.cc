@@ -6,13 +6,13 @@
 
 #include "kvm/flexible_array.h"
 #include "kvm/ioctl.h"
+#include "kvm/vcpu_state.h"
 #include "kvm/vm.h"
 
 namespace snapfaas::kvm {
 namespace {
 
 constexpr uint32_t kMaxCpuidEntries = 256;
-constexpr uint32_t kMaxMsrs = 1024;
 
 }  // namespace
 

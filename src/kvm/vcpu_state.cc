@@ -7,7 +7,6 @@ namespace snapfaas::kvm {
 namespace {
 
 constexpr size_t kMaxXsave = 64_KiB;
-constexpr uint32_t kMaxMsrs = 1024;
 
 }  // namespace
 

@@ -12,6 +12,9 @@
 
 namespace snapfaas::kvm {
 
+// More than any KVM has.
+inline constexpr uint32_t kMaxMsrs = 1024;
+
 struct VcpuState {
   kvm_regs regs{};
   kvm_sregs sregs{};

@@ -25,13 +25,13 @@ void Tell(const SnapshotHome& home, std::string_view line) {
   if (home.notice) home.notice(line);
 }
 
-snapshot::SnapshotKey KeyOf(const faas::RuntimeFiles& files, const faas::VmSize& size) {
+snapshot::SnapshotKey SnapshotKeyOf(const faas::RuntimeFiles& files, const faas::VmSize& size) {
   return {files.name, size.memory_mib, size.vcpus, {}};
 }
 
 // Whole, and made from these images.
 bool CanBeUsed(const snapshot::Catalog& catalog, const faas::RuntimeFiles& files, const faas::VmSize& size) {
-  auto found = catalog.Find(KeyOf(files, size));
+  auto found = catalog.Find(SnapshotKeyOf(files, size));
   return found && found->manifest.sources == faas::SourcesOf(files) &&
          faas::LoadSnapshot(files, *found, faas::Tier::kMemory);
 }
@@ -100,7 +100,7 @@ Result<snapshot::LoadedSnapshot> LoadSnapshot(const SnapshotHome& home, faas::Sp
     auto built = faas::BuildSnapshot(spawner, *catalog, files, size, DeadlineIn(timeout_seconds));
     if (!built) return Forward(built.error(), "taking the base snapshot");
   }
-  auto found = catalog->Find(KeyOf(files, size));
+  auto found = catalog->Find(SnapshotKeyOf(files, size));
   if (!found) return Forward(found.error());
   auto loaded = faas::LoadSnapshot(files, *found, tier);
   if (!loaded || !PackWorkingPages(home, *catalog, *found, *loaded, tier)) return loaded;
@@ -205,7 +205,7 @@ Result<snapshot::Manifest> BuildSnapshotWhereNeeded(const SnapshotHome& home, fa
   auto catalog = OpenCatalog(file_system, home.data_dir);
   if (!catalog) return Forward(catalog.error());
   if (rebuild == Rebuild::kWhereNeeded && CanBeUsed(*catalog, files, size)) {
-    auto found = catalog->Find(KeyOf(files, size));
+    auto found = catalog->Find(SnapshotKeyOf(files, size));
     if (!found) return Forward(found.error());
     return found->manifest;
   }

@@ -13,6 +13,8 @@ namespace snapfaas::registry {
 
 inline int64_t NowUnixMs() { return RealtimeNanos() / 1'000'000; }
 
+inline std::string OrLatest(const std::string& qualifier) { return qualifier.empty() ? kLatest : qualifier; }
+
 // $LATEST is 0 in the database. -1: no version's name.
 int64_t VersionNumber(const std::string& version);
 std::string VersionName(int64_t number);

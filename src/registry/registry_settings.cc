@@ -20,8 +20,6 @@ std::optional<int64_t> ForSql(std::optional<uint32_t> number) {
   return number ? std::optional<int64_t>(*number) : std::nullopt;
 }
 
-std::string OrLatest(const std::string& qualifier) { return qualifier.empty() ? kLatest : qualifier; }
-
 }  // namespace
 
 Status Registry::SetReservedConcurrency(const std::string& function, std::optional<uint32_t> reserved) {

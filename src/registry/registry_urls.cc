@@ -31,8 +31,6 @@ Result<FunctionUrl> ReadUrl(const Rows& rows) {
   return url;
 }
 
-std::string OrLatest(const std::string& qualifier) { return qualifier.empty() ? kLatest : qualifier; }
-
 }  // namespace
 
 Result<FunctionUrl> Registry::LoadUrl(const std::string& function, const std::string& qualifier) {

@@ -15,7 +15,7 @@ namespace {
 
 constexpr std::string_view kOemId = "SNAPFA";
 constexpr std::string_view kOemTableId = "SNAPFAAS";
-constexpr size_t kHeaderBytes = 36;
+constexpr size_t kTableHeaderBytes = 36;
 constexpr size_t kRsdpBytes = 36;
 
 void PutText(ByteWriter& writer, std::string_view text) {
@@ -34,7 +34,7 @@ uint8_t ChecksumByte(std::span<const uint8_t> bytes) {
 std::vector<uint8_t> Table(std::string_view signature, uint8_t revision, const std::vector<uint8_t>& body) {
   ByteWriter writer;
   PutText(writer, signature);
-  writer.Put(static_cast<uint32_t>(kHeaderBytes + body.size()));
+  writer.Put(static_cast<uint32_t>(kTableHeaderBytes + body.size()));
   writer.Put(revision);
   writer.Put(uint8_t{0});  // checksum, below
   PutText(writer, kOemId);
@@ -96,7 +96,7 @@ std::vector<uint8_t> Fadt(GuestAddress dsdt) {
                               | (1u << 10)   // the reset register works
                               | (1u << 20);  // hardware-reduced
   ByteWriter writer;
-  PutZeroes(writer, 109 - kHeaderBytes);
+  PutZeroes(writer, 109 - kTableHeaderBytes);
   writer.Put(static_cast<uint16_t>(kBootArchNoVga | kBootArchNoAspm | kBootArchNoRtc));
   writer.Put(uint8_t{0});
   writer.Put(kFlags);

@@ -14,9 +14,7 @@ namespace {
 // Offsets in the zero page (Documentation/arch/x86/zero-page.rst).
 constexpr size_t kAcpiRsdpOffset = 0x070;
 constexpr size_t kE820CountOffset = 0x1e8;
-constexpr size_t kSetupHeaderOffset = 0x1f1;
 constexpr size_t kBootFlagOffset = 0x1fe;
-constexpr size_t kMagicOffset = 0x202;
 constexpr size_t kLoaderTypeOffset = 0x210;
 constexpr size_t kRamdiskImageOffset = 0x218;
 constexpr size_t kRamdiskSizeOffset = 0x21c;
@@ -41,7 +39,7 @@ std::vector<uint8_t> ZeroPage(const BootPlan& plan, uint64_t memory_size) {
   if (plan.kernel.setup_header.empty()) {
     // An ELF kernel brings no header; Linux looks at these fields of it.
     Put(page, kBootFlagOffset, uint16_t{0xaa55});
-    Put(page, kMagicOffset, uint32_t{0x53726448});
+    Put(page, kSetupMagicOffset, kSetupMagic);
     Put(page, kKernelAlignmentOffset, uint32_t{0x1000000});
   } else {
     std::memcpy(page.data() + kSetupHeaderOffset, plan.kernel.setup_header.data(), plan.kernel.setup_header.size());

@@ -15,17 +15,14 @@ namespace snapfaas::vmm {
 namespace {
 
 // Offsets in a bzImage (boot.rst).
-constexpr uint64_t kSetupHeaderOffset = 0x1f1;
 constexpr uint64_t kSetupSectsOffset = 0x1f1;
 constexpr uint64_t kJumpOffset = 0x200;
-constexpr uint64_t kMagicOffset = 0x202;
 constexpr uint64_t kVersionOffset = 0x206;
 constexpr uint64_t kLoadFlagsOffset = 0x211;
 constexpr uint64_t kInitrdAddrMaxOffset = 0x22c;
 constexpr uint64_t kXLoadFlagsOffset = 0x236;
 constexpr uint64_t kInitSizeOffset = 0x260;
 constexpr uint64_t kHeaderBytes = 0x280;
-constexpr uint32_t kMagic = 0x53726448;   // "HdrS"
 constexpr uint16_t kMinVersion = 0x020c;  // the first with a 64-bit entry point
 constexpr uint8_t kLoadedHigh = 1;
 constexpr uint16_t kXlfKernel64 = 1;
@@ -83,7 +80,7 @@ Result<LoadedKernel> LoadBzImage(int fd, uint64_t file_size, const std::vector<u
       ReadIntoGuest(fd, image_offset, file_size - image_offset, GuestAddress(kHighMemoryStart), memory, "kernel");
   if (!read) return Forward(read.error());
   // The header ends where the jump instruction at 0x200 leads to.
-  const uint64_t header_end = std::min<uint64_t>(kMagicOffset + head[kJumpOffset + 1], kHeaderBytes);
+  const uint64_t header_end = std::min<uint64_t>(kSetupMagicOffset + head[kJumpOffset + 1], kHeaderBytes);
   return LoadedKernel{
       GuestAddress(kHighMemoryStart + k64BitEntryOffset),
       std::vector<uint8_t>(head.begin() + kSetupHeaderOffset, head.begin() + static_cast<std::ptrdiff_t>(header_end)),
@@ -127,7 +124,7 @@ Result<LoadedKernel> LoadKernel(int kernel_fd, GuestMemory& memory) {
   if (static_cast<size_t>(got) >= sizeof(Elf64_Ehdr) && std::memcmp(head.data(), ELFMAG, SELFMAG) == 0) {
     return LoadElf(kernel_fd, head, memory);
   }
-  if (static_cast<size_t>(got) == head.size() && Field<uint32_t>(head, kMagicOffset) == kMagic) {
+  if (static_cast<size_t>(got) == head.size() && Field<uint32_t>(head, kSetupMagicOffset) == kSetupMagic) {
     return LoadBzImage(kernel_fd, *size, head, memory);
   }
   return Fail(ErrorCode::kInvalidArgument, "the kernel is neither a bzImage nor an ELF file: {}", kMend);

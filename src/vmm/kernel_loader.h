@@ -2,6 +2,7 @@
 // an ELF executable such as vmlinux or a hand-made test guest.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <vector>
@@ -11,6 +12,11 @@
 #include "memory/guest_memory.h"
 
 namespace snapfaas::vmm {
+
+// Offsets in a bzImage; the zero page has its setup header at the same place.
+inline constexpr size_t kSetupHeaderOffset = 0x1f1;
+inline constexpr size_t kSetupMagicOffset = 0x202;
+inline constexpr uint32_t kSetupMagic = 0x53726448;  // "HdrS"
 
 struct LoadedKernel {
   GuestAddress entry;

@@ -25,7 +25,7 @@ constexpr size_t kLogPort = 2;
 // receive queue with pages, so those that get nothing are short.
 constexpr size_t kControlReceive = 2;
 constexpr size_t kControlTransmit = 3;
-constexpr uint16_t kQueueSizes[] = {4, 16, 16, 16, 64, 32, 4, 32};
+constexpr uint16_t kConsoleQueueSizes[] = {4, 16, 16, 16, 64, 32, 4, 32};
 
 constexpr size_t ReceiveQueueOf(size_t port) { return port == 0 ? 0 : 2 + 2 * port; }
 constexpr size_t TransmitQueueOf(size_t port) { return ReceiveQueueOf(port) + 1; }
@@ -134,8 +134,8 @@ VirtioConsole::VirtioConsole(ConsoleConfig config, const ConsoleState* state)
 uint64_t VirtioConsole::features() const { return kFeatureMultiport; }
 
 std::span<const uint16_t> VirtioConsole::queue_max_sizes() const {
-  static_assert(std::size(kQueueSizes) == 2 * kConsolePorts + 2);
-  return kQueueSizes;
+  static_assert(std::size(kConsoleQueueSizes) == 2 * kConsolePorts + 2);
+  return kConsoleQueueSizes;
 }
 
 ConsoleState VirtioConsole::Save() const {

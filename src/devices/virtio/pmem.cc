@@ -5,7 +5,7 @@
 namespace snapfaas::devices::virtio {
 namespace {
 
-constexpr uint16_t kQueueSizes[] = {16};
+constexpr uint16_t kPmemQueueSizes[] = {16};
 
 // 5.19.6
 constexpr uint32_t kRequestFlush = 0;
@@ -21,7 +21,7 @@ VirtioPmem::VirtioPmem(GuestAddress start, const PmemState& state) : state_(stat
   std::memcpy(config_space_.data() + sizeof(address), &state_.size, sizeof(state_.size));
 }
 
-std::span<const uint16_t> VirtioPmem::queue_max_sizes() const { return kQueueSizes; }
+std::span<const uint16_t> VirtioPmem::queue_max_sizes() const { return kPmemQueueSizes; }
 
 Status VirtioPmem::ProcessQueue(size_t index) {
   Queue* queue = host()->queue(index);

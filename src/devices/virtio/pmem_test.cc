@@ -13,7 +13,7 @@ namespace {
 
 using testing::Access;
 
-constexpr uint32_t kFlush = 0;
+constexpr uint32_t kPmemFlush = 0;
 constexpr GuestAddress kStart{4_GiB};
 
 class PmemTest : public ::testing::Test {
@@ -45,7 +45,7 @@ TEST_F(PmemTest, TellsWhereItsMemoryIs) {
   EXPECT_EQ(words[1], 96_MiB);
 }
 
-TEST_F(PmemTest, FlushesAtOnce) { EXPECT_EQ(Request(kFlush), 0u); }
+TEST_F(PmemTest, FlushesAtOnce) { EXPECT_EQ(Request(kPmemFlush), 0u); }
 
 TEST_F(PmemTest, RefusesWhatIsNoFlush) { EXPECT_EQ(Request(7), 1u); }
 

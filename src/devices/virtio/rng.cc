@@ -8,7 +8,7 @@
 namespace snapfaas::devices::virtio {
 namespace {
 
-constexpr uint16_t kQueueSizes[] = {16};
+constexpr uint16_t kRngQueueSizes[] = {16};
 
 // Returns how many bytes were filled.
 uint32_t FillRandom(std::span<const iovec> segments) {
@@ -29,7 +29,7 @@ uint32_t FillRandom(std::span<const iovec> segments) {
 
 }  // namespace
 
-std::span<const uint16_t> VirtioRng::queue_max_sizes() const { return kQueueSizes; }
+std::span<const uint16_t> VirtioRng::queue_max_sizes() const { return kRngQueueSizes; }
 
 Status VirtioRng::ProcessQueue(size_t index) {
   Queue* queue = host()->queue(index);
