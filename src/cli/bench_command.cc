@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <cmath>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -16,6 +15,7 @@
 #include "cli/bench_support.h"
 #include "cli/breakdown_report.h"
 #include "cli/load_command.h"
+#include "cli/rounding.h"
 #include "cli/runtime_access.h"
 #include "cli/vm_options.h"
 #include "faas/launcher.h"
@@ -31,7 +31,7 @@ struct BreakdownOptions : BenchOptions {
 };
 
 // Everything that is made once and used by every run.
-struct Bench {
+struct BreakdownBench {
   const BreakdownOptions& options;
   const OpenedRuntime& runtime;
   faas::Spawner& spawner;  // for boots
@@ -48,14 +48,14 @@ struct Results {
   Runs copies;
 };
 
-Status Invoke(Bench& bench, faas::MicroVm& vm) {
+Status Invoke(BreakdownBench& bench, faas::MicroVm& vm) {
   auto response = InvokeOnce(vm, bench.options.event);
   if (!response) return Forward(response.error());
   bench.response = std::move(*response);
   return {};
 }
 
-Result<faas::MicroVm> Restored(Bench& bench, wire::RestoreMode mode) {
+Result<faas::MicroVm> RestoreVm(BreakdownBench& bench, wire::RestoreMode mode) {
   auto function = FunctionOf(bench.appfs.get());
   if (!function) return Forward(function.error());
   auto images = faas::OpenRestoreImages(bench.runtimefs, bench.snapshot, mode);
@@ -71,17 +71,17 @@ Result<faas::MicroVm> Restored(Bench& bench, wire::RestoreMode mode) {
 }
 
 // The first restore of a snapshot records its working set; it is not counted.
-Status RecordWhereNeeded(Bench& bench, const Context& context) {
+Status RecordWhereNeeded(BreakdownBench& bench, const Context& context) {
   if (bench.snapshot.has_working_set()) return {};
-  auto vm = Restored(bench, wire::RestoreMode::kMmap);
+  auto vm = RestoreVm(bench, wire::RestoreMode::kMmap);
   if (!vm) return Forward(vm.error());
   auto invoked = Invoke(bench, *vm);
   if (!invoked) return Forward(invoked.error());
   return KeepWorkingSet(context, *vm, bench.snapshot);
 }
 
-Result<Phases> RestoreOnce(Bench& bench, wire::RestoreMode mode) {
-  auto vm = Restored(bench, mode);
+Result<Phases> RestoreOnce(BreakdownBench& bench, wire::RestoreMode mode) {
+  auto vm = RestoreVm(bench, mode);
   if (!vm) return Forward(vm.error());
   auto invoked = Invoke(bench, *vm);
   if (!invoked) return Forward(invoked.error());
@@ -103,7 +103,7 @@ Result<Runs> Collect(std::string_view what, uint32_t times, RunOnce run_once) {
   return runs;
 }
 
-Result<Results> Measure(Bench& bench) {
+Result<Results> Measure(BreakdownBench& bench) {
   const BreakdownOptions& options = bench.options;
   Results results;
   auto boots = Collect("boot", options.boots, [&bench, &options] {
@@ -122,9 +122,7 @@ Result<Results> Measure(Bench& bench) {
   return results;
 }
 
-double Rounded(double value) { return std::round(value * 100) / 100; }
-
-nlohmann::ordered_json Report(const Bench& bench, const Results& results) {
+nlohmann::ordered_json Report(const BreakdownBench& bench, const Results& results) {
   nlohmann::ordered_json report;
   report["accelerator"] = AcceleratorName();
   report["runtime"] = bench.options.runtime;
@@ -132,13 +130,14 @@ nlohmann::ordered_json Report(const Bench& bench, const Results& results) {
   report["vcpus"] = bench.options.size.vcpus;
   report["runs"] = results.restores.size();
   report["boot_runs"] = results.boots.size();
-  report["boot_ms"] = ToJson(Medians(results.boots));
-  report["restore_ms"] = ToJson(Medians(results.restores));
-  report["restore_copy_ms"] = ToJson(Medians(results.copies));
-  report["speedup_ready"] = Rounded(MedianOf(results.boots, "ready") / MedianOf(results.restores, "ready"));
-  report["speedup_response"] = Rounded(MedianOf(results.boots, "response") / MedianOf(results.restores, "response"));
+  report["boot_ms"] = PhasesToJson(Medians(results.boots));
+  report["restore_ms"] = PhasesToJson(Medians(results.restores));
+  report["restore_copy_ms"] = PhasesToJson(Medians(results.copies));
+  report["speedup_ready"] = RoundedTo(2, MedianOf(results.boots, "ready") / MedianOf(results.restores, "ready"));
+  report["speedup_response"] =
+      RoundedTo(2, MedianOf(results.boots, "response") / MedianOf(results.restores, "response"));
   report["dirty_mib"] =
-      Rounded(static_cast<double>(bench.snapshot.manifest().stored_bytes) / static_cast<double>(1_MiB));
+      RoundedTo(2, static_cast<double>(bench.snapshot.manifest().stored_bytes) / static_cast<double>(1_MiB));
   report["response"] = nlohmann::ordered_json::parse(bench.response, nullptr, /*allow_exceptions=*/false);
   report["host"] = DescribeHost();
   report["kernel"] = bench.runtime.kernel_release;
@@ -172,7 +171,7 @@ Result<int> BreakDownHere(const BreakdownOptions& options, const Context& contex
     return faas::OpenPrimeImages(*runtimefs, *snapshot);
   });
   if (!pool) return Forward(pool.error());
-  Bench bench{options, runtime, spawner, **pool, std::move(*appfs), *runtimefs, *snapshot, {}};
+  BreakdownBench bench{options, runtime, spawner, **pool, std::move(*appfs), *runtimefs, *snapshot, {}};
   auto recorded = RecordWhereNeeded(bench, context);
   if (!recorded) return Forward(recorded.error());
   auto results = Measure(bench);

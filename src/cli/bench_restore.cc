@@ -64,7 +64,7 @@ struct RestoreBenchOptions : BenchOptions {
 };
 
 // Everything that is made once and used by every run.
-struct Bench {
+struct RestoreBench {
   const RestoreBenchOptions& options;
   const Context& context;
   const OpenedRuntime& runtime;
@@ -84,7 +84,7 @@ struct Layers {
 };
 
 // No shell is started while it lives.
-struct Restored {
+struct RestoredVm {
   faas::ShellPool::Pause pause;
   faas::MicroVm vm;
 };
@@ -102,7 +102,7 @@ struct Way {
 // What the pool's thread primes shells with, which has to stay until that thread is done with it.
 class Priming {
  public:
-  Priming(const Bench& bench, const faas::VmSize& size, const snapshot::LoadedSnapshot& base)
+  Priming(const RestoreBench& bench, const faas::VmSize& size, const snapshot::LoadedSnapshot& base)
       : bench_(bench), kind_(size, base.base_id()) {
     bench_.primed_with = &base;
   }
@@ -115,7 +115,7 @@ class Priming {
   }
 
  private:
-  const Bench& bench_;
+  const RestoreBench& bench_;
   faas::ShellKind kind_;
 };
 
@@ -133,7 +133,8 @@ Status DropFromCache(const snapshot::LoadedSnapshot& snapshot) {
 }
 
 // Brings a microVM to life, with the request waiting, until it has answered.
-Result<Restored> RestoreAndInvoke(const Bench& bench, const snapshot::LoadedSnapshot& snapshot, const Way& way) {
+Result<RestoredVm> RestoreAndInvoke(const RestoreBench& bench, const snapshot::LoadedSnapshot& snapshot,
+                                    const Way& way) {
   auto function = FunctionOf(bench.appfs.get());
   if (!function) return Forward(function.error());
   auto images = faas::OpenRestoreImages(bench.runtimefs, snapshot, way.mode);
@@ -151,18 +152,18 @@ Result<Restored> RestoreAndInvoke(const Bench& bench, const snapshot::LoadedSnap
   auto answer =
       ResultOf(vm->RestoreAndInvoke(std::move(*images), std::move(*function), {bench.options.event, ""}, deadline));
   if (!answer) return Forward(answer.error());
-  return Restored{std::move(claim->taken.pause), std::move(*vm)};
+  return RestoredVm{std::move(claim->taken.pause), std::move(*vm)};
 }
 
 // The first restore of a snapshot records its working set; it is not counted.
-Status RecordWhereNeeded(const Bench& bench, const faas::VmSize& size, snapshot::LoadedSnapshot& snapshot) {
+Status RecordWhereNeeded(const RestoreBench& bench, const faas::VmSize& size, snapshot::LoadedSnapshot& snapshot) {
   if (snapshot.has_working_set()) return {};
   auto restored = RestoreAndInvoke(bench, snapshot, {size, wire::RestoreMode::kMmap});
   if (!restored) return Forward(restored.error());
   return KeepWorkingSet(bench.context, restored->vm, snapshot);
 }
 
-Result<Layers> LoadLayers(const Bench& bench, const faas::VmSize& size, faas::Tier tier) {
+Result<Layers> LoadLayers(const RestoreBench& bench, const faas::VmSize& size, faas::Tier tier) {
   auto base = LoadSnapshot(bench.context, bench.spawner, bench.runtime.files, size, tier, kBootTimeoutSeconds);
   if (!base) return Forward(base.error());
   auto recorded = RecordWhereNeeded(bench, size, *base);
@@ -191,7 +192,7 @@ Result<uint64_t> PrivateKibOf(const faas::MicroVm& vm) {
 
 // A microVM that has answered its first request: a request to it when it is idle, and what the sample is to keep of
 // both.
-Status FinishRun(const Bench& bench, faas::MicroVm& vm, RestoreSample& sample) {
+Status FinishRun(const RestoreBench& bench, faas::MicroVm& vm, RestoreSample& sample) {
   // The second request may find the guest still busy with what its first one left.
   auto settled = InvokeOnce(vm, bench.options.event);
   if (!settled) return Forward(settled.error());
@@ -214,7 +215,7 @@ std::string Describe(const RestoreSample& sample) {
                      sample.size.memory_mib, sample.size.vcpus);
 }
 
-Status MeasureRestores(const Bench& bench, const snapshot::LoadedSnapshot& snapshot, const Way& way,
+Status MeasureRestores(const RestoreBench& bench, const snapshot::LoadedSnapshot& snapshot, const Way& way,
                        RestoreSample& sample) {
   return Repeat(Describe(sample), bench.options.runs, [&]() -> Status {
     auto restored = RestoreAndInvoke(bench, snapshot, way);
@@ -224,7 +225,7 @@ Status MeasureRestores(const Bench& bench, const snapshot::LoadedSnapshot& snaps
 }
 
 // One restored microVM, reset again and again.
-Status MeasureResets(const Bench& bench, const snapshot::LoadedSnapshot& snapshot, RestoreSample& sample) {
+Status MeasureResets(const RestoreBench& bench, const snapshot::LoadedSnapshot& snapshot, RestoreSample& sample) {
   auto restored = RestoreAndInvoke(bench, snapshot, {sample.size, wire::RestoreMode::kPrefetch});
   if (!restored) return Forward(restored.error());
   faas::MicroVm& vm = restored->vm;
@@ -244,7 +245,7 @@ std::vector<std::pair<std::string, Cache>> StoresOf(const RestoreBenchOptions& o
   return stores;
 }
 
-Status MeasureTier(const Bench& bench, const faas::VmSize& size, faas::Tier tier, RestoreReport& report) {
+Status MeasureTier(const RestoreBench& bench, const faas::VmSize& size, faas::Tier tier, RestoreReport& report) {
   const RestoreBenchOptions& options = bench.options;
   const bool resets = tier == faas::Tier::kMemory && options.Wants(kReset);
   const auto wanted = [&options, tier](const RestoreChoice& c) { return c.tier == tier && options.Wants(c.name); };
@@ -274,7 +275,7 @@ Status MeasureTier(const Bench& bench, const faas::VmSize& size, faas::Tier tier
   return {};
 }
 
-Result<FloorSample> MeasureFloor(const Bench& bench, const faas::VmSize& size) {
+Result<FloorSample> MeasureFloor(const RestoreBench& bench, const faas::VmSize& size) {
   const std::string program = (bench.context.bin_dir / "snapfaas-floor").string();
   auto printed = images::RunProgram({program, "--memory-mib", std::to_string(size.memory_mib), "--vcpus",
                                      std::to_string(size.vcpus), "--runs", std::to_string(bench.options.runs)});
@@ -282,7 +283,7 @@ Result<FloorSample> MeasureFloor(const Bench& bench, const faas::VmSize& size) {
   return ParseFloor(*printed);
 }
 
-Status MeasureBoots(const Bench& bench, RestoreReport& report) {
+Status MeasureBoots(const RestoreBench& bench, RestoreReport& report) {
   return Repeat("boot", bench.options.boots, [&]() -> Status {
     auto phases = BootOnce(bench.spawner, bench.runtime, report.boot_size, bench.appfs.get(), bench.options.event);
     if (!phases) return Forward(phases.error());
@@ -291,7 +292,7 @@ Status MeasureBoots(const Bench& bench, RestoreReport& report) {
   });
 }
 
-Result<RestoreReport> Measure(const Bench& bench) {
+Result<RestoreReport> Measure(const RestoreBench& bench) {
   const auto sizes = bench.options.Sizes();
   RestoreReport report;
   report.host = DescribeHost();
@@ -334,7 +335,7 @@ Result<int> MeasureHere(const RestoreBenchOptions& options, const Context& conte
   auto pool = faas::ShellPool::Create(spawner, {.shells_per_kind = 1, .max_shells = 1},
                                       [&](const faas::ShellKind&) { return faas::OpenPrimeImages(*runtimefs, *base); });
   if (!pool) return Forward(pool.error());
-  const Bench bench{options, context, runtime, spawner, **pool, std::move(*appfs), *runtimefs, base};
+  const RestoreBench bench{options, context, runtime, spawner, **pool, std::move(*appfs), *runtimefs, base};
   auto report = Measure(bench);
   if (!report) return Forward(report.error());
   Print(*report, options);

@@ -6,6 +6,8 @@
 #include <cmath>
 #include <utility>
 
+#include "cli/rounding.h"
+
 namespace snapfaas::cli {
 namespace {
 
@@ -16,15 +18,12 @@ double Quantile(const std::vector<double>& sorted, double share) {
   return sorted[below] + (sorted[above] - sorted[below]) * (place - std::floor(place));
 }
 
-std::vector<double> Column(const Runs& runs, size_t phase) {
+std::vector<double> ColumnOf(const Runs& runs, size_t phase) {
   std::vector<double> column;
   column.reserve(runs.size());
   for (const auto& run : runs) column.push_back(run[phase].second);
   return column;
 }
-
-// Enough digits for a microsecond, no more: what is beyond is noise.
-double Rounded(double millis) { return std::round(millis * 1000) / 1000; }
 
 std::string_view Meaning(std::string_view phase) {
   constexpr std::pair<std::string_view, std::string_view> kMeanings[] = {
@@ -75,19 +74,21 @@ Phases PhasesOf(const faas::RestoreBreakdown& b) {
           {"load", b.load}, {"request", b.request}, {"ready", b.ready},       {"response", b.response}};
 }
 
-nlohmann::ordered_json ToJson(const Phases& phases) {
+nlohmann::ordered_json PhasesToJson(const Phases& phases) {
   nlohmann::ordered_json json = nlohmann::ordered_json::object();
   for (const auto& [name, millis] : phases) json[std::string(name)] = Rounded(millis);
   return json;
 }
 
-nlohmann::ordered_json ToJson(const faas::BootBreakdown& breakdown) { return ToJson(PhasesOf(breakdown)); }
-nlohmann::ordered_json ToJson(const faas::RestoreBreakdown& breakdown) { return ToJson(PhasesOf(breakdown)); }
+nlohmann::ordered_json PhasesToJson(const faas::BootBreakdown& breakdown) { return PhasesToJson(PhasesOf(breakdown)); }
+nlohmann::ordered_json PhasesToJson(const faas::RestoreBreakdown& breakdown) {
+  return PhasesToJson(PhasesOf(breakdown));
+}
 
 Phases Medians(const Runs& runs) {
   Phases medians = runs.front();
   for (size_t phase = 0; phase < medians.size(); ++phase) {
-    medians[phase].second = SpreadOf(Column(runs, phase)).median;
+    medians[phase].second = SpreadOf(ColumnOf(runs, phase)).median;
   }
   return medians;
 }
@@ -112,7 +113,7 @@ std::vector<double> SamplesOf(const Runs& runs, std::string_view phase) {
 nlohmann::ordered_json SamplesToJson(const Runs& runs) {
   nlohmann::ordered_json json = nlohmann::ordered_json::object();
   for (size_t phase = 0; phase < runs.front().size(); ++phase) {
-    json[std::string(runs.front()[phase].first)] = MillisToJson(Column(runs, phase));
+    json[std::string(runs.front()[phase].first)] = MillisToJson(ColumnOf(runs, phase));
   }
   return json;
 }
@@ -122,7 +123,7 @@ std::string Table(std::string_view title, const Runs& runs) {
       fmt::format("{}\n  {:<28}{:>10}{:>10}{:>10}{:>10}{:>10}\n", fmt::format("{}, {} runs (ms)", title, runs.size()),
                   "", "min", "p25", "median", "p75", "max");
   for (size_t phase = 0; phase < runs.front().size(); ++phase) {
-    const Spread spread = SpreadOf(Column(runs, phase));
+    const Spread spread = SpreadOf(ColumnOf(runs, phase));
     table += fmt::format("  {:<28}{:>10.1f}{:>10.1f}{:>10.1f}{:>10.1f}{:>10.1f}\n", Meaning(runs.front()[phase].first),
                          spread.min, spread.p25, spread.median, spread.p75, spread.max);
   }

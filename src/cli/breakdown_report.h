@@ -33,9 +33,9 @@ using Phases = std::vector<std::pair<std::string_view, double>>;
 Phases PhasesOf(const faas::BootBreakdown& breakdown);
 Phases PhasesOf(const faas::RestoreBreakdown& breakdown);
 
-nlohmann::ordered_json ToJson(const Phases& phases);
-nlohmann::ordered_json ToJson(const faas::BootBreakdown& breakdown);
-nlohmann::ordered_json ToJson(const faas::RestoreBreakdown& breakdown);
+nlohmann::ordered_json PhasesToJson(const Phases& phases);
+nlohmann::ordered_json PhasesToJson(const faas::BootBreakdown& breakdown);
+nlohmann::ordered_json PhasesToJson(const faas::RestoreBreakdown& breakdown);
 
 // Several runs of the same kind, each with the same phases. REQUIRES for all of these: at least one run.
 using Runs = std::vector<Phases>;

@@ -44,9 +44,9 @@ TEST(BreakdownReport, JsonHasTheMembersOfTheIssueInOrder) {
   faas::RestoreBreakdown restore;
   restore.vmm = 1.23456;
   EXPECT_EQ(
-      ToJson(restore).dump(),
+      PhasesToJson(restore).dump(),
       R"({"vmm":1.235,"memory":0.0,"identity":0.0,"mount":0.0,"load":0.0,"request":0.0,"ready":0.0,"response":0.0})");
-  EXPECT_EQ(ToJson(faas::BootBreakdown()).dump(),
+  EXPECT_EQ(PhasesToJson(faas::BootBreakdown()).dump(),
             R"({"vmm":0.0,"kernel":0.0,"init":0.0,"runtime":0.0,"load":0.0,"request":0.0,"ready":0.0,"response":0.0})");
 }
 

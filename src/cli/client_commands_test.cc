@@ -24,6 +24,7 @@
 #include "cli/deploy_command.h"
 #include "cli/function_commands.h"
 #include "cli/http_client.h"
+#include "cli/http_node_for_tests.h"
 #include "cli/invoke_command.h"
 #include "cli/node_client.h"
 #include "cli/node_commands.h"
@@ -34,19 +35,12 @@ namespace {
 
 namespace asio = boost::asio;
 namespace beast = boost::beast;
-using nlohmann::json;
 using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
-using Request = beast::http::request<beast::http::string_body>;
-
-struct Answer {
-  int status = 200;
-  std::string body = {};
-  http::Fields headers = {};
-  bool hang_up = false;  // instead of answering
-};
+using Answer = HttpNodeForTests::Answer;
+using Request = HttpNodeForTests::Request;
 
 // Answers each request by the script, one connection after the other.
 class FakeNode {
@@ -289,7 +283,7 @@ TEST_F(CommandTest, LsGoesThroughAllPages) {
             "NAME  RUNTIME     HANDLER      MEMORY  TIMEOUT   CODE  MODIFIED (UTC)\n"
             "a                                0 MB      0 s    0 B\n"
             "b     python3.11  app.handler  128 MB      3 s  2 KiB  2026-11-25T23:00:00\n");
-  EXPECT_EQ(json::parse(Run({"ls", "--json"}).out, nullptr, false).size(), 2u);
+  EXPECT_EQ(Json::parse(Run({"ls", "--json"}).out, nullptr, false).size(), 2u);
 }
 
 TEST_F(CommandTest, RefusalsOfTheNodeAreErrors) {
@@ -339,7 +333,7 @@ TEST_F(CommandTest, InvokeOfAFunctionThatFailsIsExitCodeThree) {
   EXPECT_EQ(ran.err, "{\"errorType\":\"E\"}\n");
   const Ran as_json = Run({"invoke", "f", "--json"});
   EXPECT_EQ(as_json.exit_code, kExitFunctionFailed);
-  EXPECT_EQ(json::parse(as_json.out, nullptr, false)["payload"]["errorType"], "E");
+  EXPECT_EQ(Json::parse(as_json.out, nullptr, false)["payload"]["errorType"], "E");
 }
 
 TEST_F(CommandTest, InvokeTellsTimingsAndLog) {
@@ -358,7 +352,7 @@ TEST_F(CommandTest, InvokeTellsTimingsAndLog) {
   EXPECT_EQ(Last()["X-Amz-Log-Type"], "Tail");
   auto with_json = arguments;
   with_json.emplace_back("--json");
-  const auto all = json::parse(Run(with_json).out, nullptr, false);
+  const auto all = Json::parse(Run(with_json).out, nullptr, false);
   EXPECT_EQ(all["timings"]["restore_ms"], 3.25);
   EXPECT_EQ(all["executed_version"], "$LATEST");
   EXPECT_EQ(all["log"], "START\nEND\n");
@@ -401,7 +395,7 @@ TEST_F(CommandTest, PsAndTopShowMicroVms) {
             "FUNCTION  VMS  BUSY  IDLE   MEMORY  REQUESTS  PER SECOND\n"
             "f           2     1     1  384 MiB        15           -\n"
             "(all)       2     1     1  384 MiB        15           -\n");
-  EXPECT_EQ(json::parse(Run({"top", "--once", "--json"}).out, nullptr, false)[0]["busy"], 1);
+  EXPECT_EQ(Json::parse(Run({"top", "--once", "--json"}).out, nullptr, false)[0]["busy"], 1);
 }
 
 TEST_F(CommandTest, SnapshotsAreListed) {
@@ -433,7 +427,7 @@ class DeployTest : public CommandTest {
 
   Answer Handle(const Request& request) {
     const std::string method(request.method_string());
-    const json body = json::parse(request.body(), nullptr, false);
+    const Json body = Json::parse(request.body(), nullptr, false);
     if (method == "GET") {
       if (function_.is_null()) return {404, R"({"Message":"none"})"};
       const std::string now = function_.dump();
@@ -463,9 +457,9 @@ class DeployTest : public CommandTest {
   }
 
   std::optional<images::TemporaryFolder> folder_;
-  json function_;
-  json created_;
-  std::vector<json> updates_;
+  Json function_;
+  Json created_;
+  std::vector<Json> updates_;
   std::string end_state_ = "Active";
   std::string sha_ = "another";
   int asked_ = 0;
@@ -482,7 +476,7 @@ TEST_F(DeployTest, NewFunctionIsCreatedAndWaitedFor) {
   EXPECT_TRUE(zip->starts_with("PK"));
   created_.erase("Code");
   created_.erase("Role");
-  EXPECT_EQ(created_, json({{"FunctionName", "f"},
+  EXPECT_EQ(created_, Json({{"FunctionName", "f"},
                             {"Runtime", "python3"},
                             {"Handler", "app.handler"},
                             {"MemorySize", 256},
@@ -501,7 +495,7 @@ TEST_F(DeployTest, SecondTimeUpdatesOnlyWhatDiffers) {
   EXPECT_TRUE(updates_[0].contains("ZipFile"));
   EXPECT_EQ(Deploy({"--no-snapshot", "--memory", "512"}).exit_code, kExitOk);
   ASSERT_EQ(updates_.size(), 3u);
-  EXPECT_EQ(updates_[2], json({{"MemorySize", 512}, {"SnapStart", {{"ApplyOn", "None"}}}}));
+  EXPECT_EQ(updates_[2], Json({{"MemorySize", 512}, {"SnapStart", {{"ApplyOn", "None"}}}}));
 }
 
 TEST_F(DeployTest, CodeThatIsThereIsNotSentAgain) {
@@ -515,7 +509,7 @@ TEST_F(DeployTest, CodeThatIsThereIsNotSentAgain) {
   }
   function_["CodeSha256"] = EncodeBase64(bytes);
   EXPECT_EQ(Deploy({"--memory", "512"}).exit_code, kExitOk);
-  EXPECT_THAT(updates_, ElementsAre(json({{"MemorySize", 512}})));
+  EXPECT_THAT(updates_, ElementsAre(Json({{"MemorySize", 512}})));
   ASSERT_TRUE(images::WriteWholeFile(folder_->path() / "app.py", "def handler(e, c): return 1\n"));
   EXPECT_EQ(Deploy({}).exit_code, kExitOk);
   ASSERT_EQ(updates_.size(), 2u);

@@ -99,7 +99,7 @@ std::vector<Word> WordsOf(const Command& command) {
   return words;
 }
 
-std::string Texts(const std::vector<Word>& words) {
+std::string TextsOf(const std::vector<Word>& words) {
   std::string texts;
   for (const Word& word : words) texts += (texts.empty() ? "" : " ") + word.text;
   return texts;
@@ -118,8 +118,8 @@ std::string BashCompletion(const CLI::App& root) {
   const auto commands = CommandsOf(root);
   std::string cases;
   for (const Command& command : commands) {
-    cases += fmt::format("    '{}') words='{}' options='{}' ;;\n", command.path, Texts(command.subcommands),
-                         Texts(command.options));
+    cases += fmt::format("    '{}') words='{}' options='{}' ;;\n", command.path, TextsOf(command.subcommands),
+                         TextsOf(command.options));
   }
   return fmt::format(
       R"(# bash completion of snapfaas: source <(snapfaas completion bash)

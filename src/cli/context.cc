@@ -1,20 +1,16 @@
 #include "cli/context.h"
 
 #include <cstdio>
-#include <cstdlib>
 #include <string_view>
 #include <system_error>
+
+#include "cli/environment.h"
 
 namespace snapfaas::cli {
 namespace {
 
 // The XDG base directory specification: an environment variable that is empty counts as unset, and relative paths in
 // XDG_DATA_HOME are to be ignored.
-std::string_view Environment(const char* name) {
-  const char* value = std::getenv(name);
-  return value == nullptr ? std::string_view() : std::string_view(value);
-}
-
 Result<std::filesystem::path> ChooseDataDir(const std::string& data_option) {
   if (!data_option.empty()) return std::filesystem::path(data_option);
   if (const auto own = Environment("SNAPFAAS_DATA"); !own.empty()) return std::filesystem::path(own);

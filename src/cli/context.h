@@ -2,7 +2,9 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <string>
+#include <utility>
 
 #include "base/result.h"
 
@@ -28,5 +30,15 @@ Result<std::filesystem::path> ExecutablePath();
 
 // Prints "snapfaas: <message>" to standard error and returns kExitFailure.
 int ReportFailure(const Error& error);
+
+// What a subcommand is to call: the action on what `make` gives, with its exit code kept in `exit_code`.
+template <typename Make, typename Action>
+std::function<void()> KeepExitCode(Make make, Action action, int& exit_code) {
+  return [make = std::move(make), action = std::move(action), &exit_code] {
+    const auto made = make();
+    const auto code = made ? action(*made) : Result<int>(Forward(made.error()));
+    exit_code = code ? *code : ReportFailure(code.error());
+  };
+}
 
 }  // namespace snapfaas::cli

@@ -20,21 +20,18 @@
 namespace snapfaas::cli {
 namespace {
 
-using nlohmann::json;
-
 // Clients of AWS must name one; nobody here looks at it.
 constexpr char kRole[] = "arn:aws:iam::000000000000:role/snapfaas";
 constexpr double kUploadSeconds = 120;
 // A first deployment may have to take the runtime's base snapshot.
-constexpr double kPatienceSeconds = 300;
-constexpr std::chrono::milliseconds kPollPause{100};
+constexpr double kDeployPatienceSeconds = 300;
 
 void Say(const FunctionDeployment& options, std::string_view text) {
   if (options.say) options.say(text);
 }
 
-Result<json> Variables(const std::vector<std::string>& pairs) {
-  json variables = json::object();
+Result<Json> Variables(const std::vector<std::string>& pairs) {
+  Json variables = Json::object();
   for (const std::string& pair : pairs) {
     const size_t equals = pair.find('=');
     if (equals == 0 || equals == std::string::npos) {
@@ -46,8 +43,8 @@ Result<json> Variables(const std::vector<std::string>& pairs) {
 }
 
 // Members of CreateFunction and UpdateFunctionConfiguration.
-Result<json> WantedConfiguration(const FunctionDeployment& options) {
-  json wanted = json::object();
+Result<Json> WantedConfiguration(const FunctionDeployment& options) {
+  Json wanted = Json::object();
   if (!options.runtime.empty()) wanted["Runtime"] = options.runtime;
   if (!options.handler.empty()) wanted["Handler"] = options.handler;
   if (options.memory) wanted["MemorySize"] = *options.memory;
@@ -66,7 +63,7 @@ Result<json> WantedConfiguration(const FunctionDeployment& options) {
 }
 
 // Whether the function has these members already; it may have more.
-bool Has(const json& current, const json& wanted) {
+bool Has(const Json& current, const Json& wanted) {
   if (!wanted.is_object()) return current == wanted;
   for (const auto& [key, value] : wanted.items()) {
     const auto found = current.is_object() ? current.find(key) : current.end();
@@ -77,27 +74,27 @@ bool Has(const json& current, const json& wanted) {
   return true;
 }
 
-bool IsInProgress(const json& configuration) {
+bool IsInProgress(const Json& configuration) {
   return TextOf(configuration, "State") == "Pending" || TextOf(configuration, "LastUpdateStatus") == "InProgress";
 }
 
 // The configuration once the node is through with what it was told, well or not.
-Result<json> WaitUntilSettled(const NodeClient& node, const FunctionDeployment& options) {
-  const int64_t deadline = MonotonicNanos() + static_cast<int64_t>(kPatienceSeconds * 1e9);
+Result<Json> WaitUntilSettled(const NodeClient& node, const FunctionDeployment& options) {
+  const int64_t deadline = MonotonicNanos() + static_cast<int64_t>(kDeployPatienceSeconds * 1e9);
   bool said = false;
   for (;;) {
     auto configuration = node.Call("GET", FunctionPath(options.name, "/configuration"));
     if (!configuration || !IsInProgress(*configuration)) return configuration;
     if (MonotonicNanos() > deadline) {
       return Fail(ErrorCode::kTimedOut, "{} is still not ready after {:.0f} s: see `snapfaas ls` and the node's log",
-                  options.name, kPatienceSeconds);
+                  options.name, kDeployPatienceSeconds);
     }
     if (!std::exchange(said, true)) Say(options, fmt::format("the node is making {} ready", options.name));
     std::this_thread::sleep_for(kPollPause);
   }
 }
 
-Result<json> WaitUntilReady(const NodeClient& node, const FunctionDeployment& options) {
+Result<Json> WaitUntilReady(const NodeClient& node, const FunctionDeployment& options) {
   auto configuration = WaitUntilSettled(node, options);
   if (!configuration) return configuration;
   if (TextOf(*configuration, "LastUpdateStatus") == "Failed") {
@@ -122,7 +119,7 @@ std::string CodeSha256Of(const std::string& zip) {
 }
 
 // Whether it serves this very code already.
-bool Serves(const json& configuration, const std::string& zip) {
+bool Serves(const Json& configuration, const std::string& zip) {
   return TextOf(configuration, "State") == "Active" && TextOf(configuration, "LastUpdateStatus") != "Failed" &&
          TextOf(configuration, "CodeSha256") == CodeSha256Of(zip);
 }
@@ -143,8 +140,8 @@ Result<std::string> ChooseHandler(const FunctionDeployment& options, const Deplo
   return package.handler.name;
 }
 
-Result<json> Create(const NodeClient& node, const FunctionDeployment& options, const DeploymentPackage& package,
-                    json wanted) {
+Result<Json> Create(const NodeClient& node, const FunctionDeployment& options, const DeploymentPackage& package,
+                    Json wanted) {
   if (options.runtime.empty()) {
     return Fail(ErrorCode::kInvalidArgument, "{} is new: name its runtime, e.g. --runtime python3", options.name);
   }
@@ -160,13 +157,13 @@ Result<json> Create(const NodeClient& node, const FunctionDeployment& options, c
   return WaitUntilReady(node, options);
 }
 
-Result<json> Update(const NodeClient& node, const FunctionDeployment& options, const DeploymentPackage& package,
-                    const json& wanted) {
+Result<Json> Update(const NodeClient& node, const FunctionDeployment& options, const DeploymentPackage& package,
+                    const Json& wanted) {
   // One that is still under way would have this one refused.
   auto current = WaitUntilSettled(node, options);
   if (!current) return current;
   if (!Serves(*current, package.zip)) {
-    const json code = {{"ZipFile", EncodeBase64(package.zip)}};
+    const Json code = {{"ZipFile", EncodeBase64(package.zip)}};
     auto updated = node.Call("PUT", FunctionPath(options.name, "/code"), code, kUploadSeconds);
     if (!updated) return updated;
     current = WaitUntilReady(node, options);
@@ -186,7 +183,7 @@ Result<int> Deploy(const NodeClient& node, DeployOptions options) {
   if (!options.client->json) options.say = [](std::string_view text) { fmt::print(stderr, "snapfaas: {}\n", text); };
   auto deployed = DeployFunction(node, options);
   if (!deployed) return Forward(deployed.error());
-  const json& ready = deployed->configuration;
+  const Json& ready = deployed->configuration;
   if (options.client->json) {
     PrintJson(ready);
   } else {

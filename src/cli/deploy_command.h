@@ -3,6 +3,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include <chrono>
 #include <cstdint>
 #include <filesystem>
 #include <functional>
@@ -16,6 +17,9 @@
 #include "cli/node_client.h"
 
 namespace snapfaas::cli {
+
+// Between two looks at what a node does in the background.
+inline constexpr std::chrono::milliseconds kPollPause{100};
 
 // What is not given stays as it is, or is the node's default for a new function.
 struct FunctionDeployment {

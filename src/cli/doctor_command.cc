@@ -145,7 +145,7 @@ std::string_view NeedName(Need need) {
   return "unknown";
 }
 
-void PrintJson(const Diagnosis& diagnosis) {
+void PrintDiagnosisJson(const Diagnosis& diagnosis) {
   const auto& kvm = diagnosis.kvm;
   nlohmann::json json{{"can_run", diagnosis.can_run}, {"accelerator", Accelerator(diagnosis)}};
   json["kvm"] = {{"state", host::KvmStateName(kvm.state)},
@@ -174,7 +174,7 @@ void PrintLine(bool good, std::string_view name, std::string_view found, std::st
   if (!mend.empty()) fmt::print("     {:<20} mend: {}\n", "", mend);
 }
 
-void PrintText(const Diagnosis& diagnosis) {
+void PrintDiagnosisText(const Diagnosis& diagnosis) {
   const auto& kvm = diagnosis.kvm;
   fmt::print("{:<4} {:<20} {}{}{}\n", "", "CPU", host::CpuVendorName(kvm.vendor),
              kvm.hypervisor ? ", a virtual machine" : "", kvm.emulated_host ? " (the emulated host)" : "");
@@ -202,7 +202,7 @@ void AddDoctorCommand(CLI::App& app, std::function<Result<Context>()> context, i
       return;
     }
     const auto diagnosis = Diagnose(*made);
-    *json ? PrintJson(diagnosis) : PrintText(diagnosis);
+    *json ? PrintDiagnosisJson(diagnosis) : PrintDiagnosisText(diagnosis);
     exit_code = diagnosis.can_run ? kExitOk : kExitFailure;
   });
 }

@@ -21,8 +21,6 @@
 namespace snapfaas::cli {
 namespace {
 
-using nlohmann::json;
-
 constexpr uint64_t kDefaultLogBytes = uint64_t{64} * 1024;
 constexpr std::chrono::milliseconds kFollowPause{250};
 
@@ -33,7 +31,7 @@ struct NamedOptions {
   uint64_t max_bytes = kDefaultLogBytes;
 };
 
-Result<int> List(const NodeClient& node, const ClientOptions& options) {
+Result<int> ListFunctions(const NodeClient& node, const ClientOptions& options) {
   auto functions = node.ListFunctions();
   if (!functions) return Forward(functions.error());
   if (options.json) {
@@ -41,7 +39,7 @@ Result<int> List(const NodeClient& node, const ClientOptions& options) {
     return kExitOk;
   }
   std::vector<std::vector<std::string>> rows;
-  for (const json& function : *functions) {
+  for (const Json& function : *functions) {
     rows.push_back({TextOf(function, "FunctionName"), TextOf(function, "Runtime"), TextOf(function, "Handler"),
                     Count(NumberOf(function, "MemorySize")) + " MB", Count(NumberOf(function, "Timeout")) + " s",
                     ShortBytes(NumberOf(function, "CodeSize")), TextOf(function, "LastModified").substr(0, 19)});
@@ -58,7 +56,7 @@ Result<int> List(const NodeClient& node, const ClientOptions& options) {
   return kExitOk;
 }
 
-Result<int> Remove(const NodeClient& node, const NamedOptions& options) {
+Result<int> RemoveFunction(const NodeClient& node, const NamedOptions& options) {
   auto removed = node.Call("DELETE", FunctionPath(options.name));
   if (!removed) return Forward(removed.error());
   if (options.client->json) PrintJson({{"removed", options.name}});
@@ -84,8 +82,8 @@ Result<LogPiece> ReadLog(const NodeClient& node, const NamedOptions& options, st
 
 void PrintPiece(const NamedOptions& options, const LogPiece& piece) {
   if (options.client->json) {
-    const json line = {{"text", piece.text}, {"next", piece.next}};
-    fmt::print("{}\n", line.dump(-1, ' ', false, json::error_handler_t::replace));
+    const Json line = {{"text", piece.text}, {"next", piece.next}};
+    fmt::print("{}\n", line.dump(-1, ' ', false, Json::error_handler_t::replace));
   } else {
     std::fwrite(piece.text.data(), 1, piece.text.size(), stdout);
   }
@@ -112,7 +110,7 @@ void AddList(CLI::App& app, int& exit_code) {
   command->fallthrough();
   AddClientOptions(*command, *options);
   OnParsed(
-      *command, options, [options](const NodeClient& node) { return List(node, *options); }, exit_code);
+      *command, options, [options](const NodeClient& node) { return ListFunctions(node, *options); }, exit_code);
 }
 
 void AddRemove(CLI::App& app, int& exit_code) {
@@ -122,7 +120,8 @@ void AddRemove(CLI::App& app, int& exit_code) {
   AddClientOptions(*command, *options->client);
   command->add_option("name", options->name, "name of the function")->required();
   OnParsed(
-      *command, options->client, [options](const NodeClient& node) { return Remove(node, *options); }, exit_code);
+      *command, options->client, [options](const NodeClient& node) { return RemoveFunction(node, *options); },
+      exit_code);
 }
 
 void AddLogs(CLI::App& app, int& exit_code) {

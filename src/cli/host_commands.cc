@@ -10,7 +10,6 @@
 
 #include "base/json.h"
 #include "cli/host_image.h"
-#include "host/emulated_host.h"
 #include "host/kvm_probe.h"
 #include "images/kernel.h"
 #include "images/runtime_store.h"
@@ -22,8 +21,6 @@ using host::EmulatedHost;
 using host::HostStatus;
 
 enum class Output { kText, kJson };
-
-EmulatedHost HostOf(const Context& context) { return EmulatedHost(context.data_dir / "host"); }
 
 // Standard output belongs to the command that is run.
 void TellProgress(std::string_view line) { fmt::print(stderr, "snapfaas: {}\n", line); }
@@ -68,19 +65,19 @@ void PrintStatus(const HostStatus& status, Output output) {
   }
 }
 
-Result<int> Start(const Context& context) {
+Result<int> StartHost(const Context& context) {
   const auto started = HostOf(context).Start(ImagesOf(context), TellProgress);
   if (!started) return Forward(started.error());
   PrintStatus(*started, Output::kText);
   return kExitOk;
 }
 
-Result<int> Stop(const Context& context) {
+Result<int> StopHost(const Context& context) {
   if (auto status = HostOf(context).Stop(); !status) return Forward(status.error());
   return kExitOk;
 }
 
-Result<int> ShowStatus(const Context& context, Output output) {
+Result<int> ShowHostStatus(const Context& context, Output output) {
   const auto status = HostOf(context).Query();
   if (!status) return Forward(status.error());
   PrintStatus(*status, output);
@@ -113,22 +110,12 @@ std::vector<std::filesystem::path> ResidentFiles(const Context& context) {
   return files;
 }
 
-// Runs an action of a subcommand and keeps its exit code.
-using Action = std::function<Result<int>(const Context&)>;
-std::function<void()> Keeping(std::function<Result<Context>()> context, int& exit_code, Action action) {
-  return [context = std::move(context), &exit_code, action = std::move(action)] {
-    const auto made = context();
-    const auto code = made ? action(*made) : Result<int>(Forward(made.error()));
-    exit_code = code ? *code : ReportFailure(code.error());
-  };
-}
-
 }  // namespace
 
 void AddHostCommands(CLI::App& app, std::function<Result<Context>()> context, int& exit_code) {
   auto* group = app.add_subcommand("host", "Run commands where KVM is usable: here, or in the emulated host");
   group->require_subcommand(1);
-  const auto callback = [&](Action action) { return Keeping(context, exit_code, std::move(action)); };
+  const auto callback = [&](auto action) { return KeepExitCode(context, std::move(action), exit_code); };
 
   struct ExecOptions {
     std::vector<std::string> command;
@@ -150,15 +137,17 @@ void AddHostCommands(CLI::App& app, std::function<Result<Context>()> context, in
     return Exec(made, options->command, options->shares, where);
   }));
 
-  group->add_subcommand("start", "Start the emulated host; it runs until 'host stop'")->callback(callback(Start));
-  group->add_subcommand("stop", "Power the emulated host off")->callback(callback(Stop));
+  group->add_subcommand("start", "Start the emulated host; it runs until 'host stop'")->callback(callback(StartHost));
+  group->add_subcommand("stop", "Power the emulated host off")->callback(callback(StopHost));
 
   auto json = std::make_shared<bool>(false);
   auto* status = group->add_subcommand("status", "Say whether the emulated host is running; exit code 1 if not");
   status->add_flag("--json", *json, "Print JSON");
   status->callback(
-      callback([json](const Context& made) { return ShowStatus(made, *json ? Output::kJson : Output::kText); }));
+      callback([json](const Context& made) { return ShowHostStatus(made, *json ? Output::kJson : Output::kText); }));
 }
+
+host::EmulatedHost HostOf(const Context& context) { return EmulatedHost(context.data_dir / "host"); }
 
 Status StartEmulatedHost(const Context& context) {
   const auto started = HostOf(context).Start(ImagesOf(context), TellProgress);

@@ -10,12 +10,16 @@
 
 #include "base/result.h"
 #include "cli/context.h"
+#include "host/emulated_host.h"
 
 namespace snapfaas::cli {
 
 // `context` is asked for when a subcommand runs, since --data is known only then. The subcommand leaves the exit code
 // of the program in `exit_code`.
 void AddHostCommands(CLI::App& app, std::function<Result<Context>()> context, int& exit_code);
+
+// That of <data>/host.
+host::EmulatedHost HostOf(const Context& context);
 
 // Does nothing when it runs already.
 Status StartEmulatedHost(const Context& context);

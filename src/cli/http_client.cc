@@ -11,12 +11,12 @@
 #include <boost/beast/http.hpp>
 #include <charconv>
 #include <chrono>
-#include <cstdlib>
 #include <exception>
 #include <string_view>
 #include <utility>
 
 #include "base/clock.h"
+#include "cli/environment.h"
 
 namespace snapfaas::cli {
 namespace {
@@ -28,12 +28,6 @@ using Response = beast::http::response<beast::http::string_body>;
 
 constexpr std::string_view kScheme = "http://";
 constexpr std::chrono::seconds kConnectPatience{5};
-constexpr uint64_t kMaxReplyBytes = uint64_t{64} << 20;
-
-std::string_view Environment(const char* name) {
-  const char* value = std::getenv(name);
-  return value == nullptr ? std::string_view() : std::string_view(value);
-}
 
 // Exceptions of Beast are caught by Send.
 asio::awaitable<Response> Exchange(const Endpoint& endpoint, const Request& request,

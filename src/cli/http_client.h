@@ -30,6 +30,9 @@ struct HttpCall {
   double timeout_seconds = 30;
 };
 
+// A longer one is an error.
+inline constexpr uint64_t kMaxReplyBytes = uint64_t{64} << 20;
+
 struct HttpReply {
   int status = 0;
   http::Fields headers;

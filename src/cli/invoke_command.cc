@@ -21,10 +21,8 @@
 namespace snapfaas::cli {
 namespace {
 
-using nlohmann::json;
-
 // Longer than any time limit of a function and its wait for a microVM.
-constexpr double kPatienceSeconds = 1000;
+constexpr double kInvokePatienceSeconds = 1000;
 
 struct InvokeOptions {
   std::shared_ptr<ClientOptions> client = std::make_shared<ClientOptions>();
@@ -44,7 +42,7 @@ Result<std::string> ReadEvent(const std::string& data) {
     event = images::ReadWholeFile(data.substr(1));
   }
   if (!event) return event;
-  if (!json::accept(*event)) {
+  if (!Json::accept(*event)) {
     return Fail(ErrorCode::kInvalidArgument,
                 "the event is not JSON: give --data '{{\"key\": 1}}', @FILE or - for standard input");
   }
@@ -52,19 +50,19 @@ Result<std::string> ReadEvent(const std::string& data) {
 }
 
 // From the reply's fields: {"start": "idle", "snapshot": "function", "queued_ms": 0.1, ...}.
-json TimingsOf(const HttpReply& reply) {
-  json timings = json::object();
+Json TimingsOf(const HttpReply& reply) {
+  Json timings = Json::object();
   for (const auto& [key, field] : {std::pair{"start", "X-SnapFaaS-Start"}, {"snapshot", "X-SnapFaaS-Snapshot"}}) {
     if (std::string value = reply.Header(field); !value.empty()) timings[key] = std::move(value);
   }
   for (const char* phase : {"Queued", "Restore", "Load", "Run", "Total"}) {
-    const json value = json::parse(reply.Header(fmt::format("X-SnapFaaS-{}-Ms", phase)), nullptr, false);
+    const Json value = Json::parse(reply.Header(fmt::format("X-SnapFaaS-{}-Ms", phase)), nullptr, false);
     if (value.is_number()) timings[http::ToLower(phase) + "_ms"] = value;
   }
   return timings;
 }
 
-void PrintTimings(const json& timings) {
+void PrintTimings(const Json& timings) {
   std::string line = TextOf(timings, "start");
   if (const std::string from = TextOf(timings, "snapshot"); !from.empty()) line += fmt::format(", {} snapshot", from);
   line += ":";
@@ -87,15 +85,15 @@ std::string LogOf(const HttpReply& reply) {
 }
 
 void PrintAll(const InvokeOptions& options, const HttpReply& reply, const std::string& function_error) {
-  json all = {{"status", reply.status}};
+  Json all = {{"status", reply.status}};
   for (const auto& [key, field] :
        {std::pair{"request_id", "x-amzn-RequestId"}, {"executed_version", "X-Amz-Executed-Version"}}) {
     if (std::string value = reply.Header(field); !value.empty()) all[key] = std::move(value);
   }
   if (!function_error.empty()) all["function_error"] = function_error;
-  if (!reply.body.empty()) all["payload"] = json::parse(reply.body, nullptr, /*allow_exceptions=*/false);
+  if (!reply.body.empty()) all["payload"] = Json::parse(reply.body, nullptr, /*allow_exceptions=*/false);
   if (options.log) all["log"] = LogOf(reply);
-  if (json timings = TimingsOf(reply); !timings.empty()) all["timings"] = std::move(timings);
+  if (Json timings = TimingsOf(reply); !timings.empty()) all["timings"] = std::move(timings);
   PrintJson(all);
 }
 
@@ -115,7 +113,7 @@ Result<int> Invoke(const NodeClient& node, const InvokeOptions& options) {
   HttpCall call{.method = "POST",
                 .target = FunctionPath(options.name, "/invocations"),
                 .body = *std::move(event),
-                .timeout_seconds = kPatienceSeconds};
+                .timeout_seconds = kInvokePatienceSeconds};
   if (!options.qualifier.empty()) call.target += "?Qualifier=" + http::PercentEncode(options.qualifier);
   call.headers.emplace_back("Content-Type", "application/json");
   call.headers.emplace_back("X-Amz-Invocation-Type", options.is_async ? "Event" : "RequestResponse");

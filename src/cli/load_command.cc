@@ -25,8 +25,6 @@
 namespace snapfaas::cli {
 namespace {
 
-using Json = nlohmann::ordered_json;
-
 struct ReportOptions {
   std::string endpoint;
   std::filesystem::path json;  // empty: only the terminal
@@ -76,8 +74,8 @@ Result<Connected> Connect(const ReportOptions& options) {
   return Connected{*std::move(node), {*std::move(endpoint), CredentialsOfEnvironment(), ScopeOfEnvironment()}};
 }
 
-Json Head(const char* benchmark, const ReportOptions& options, const LoadTarget& target) {
-  Json head = {{"benchmark", benchmark}, {"endpoint", target.endpoint.url}, {"host", DescribeHost()}};
+OrderedJson Head(const char* benchmark, const ReportOptions& options, const LoadTarget& target) {
+  OrderedJson head = {{"benchmark", benchmark}, {"endpoint", target.endpoint.url}, {"host", DescribeHost()}};
   if (!options.accelerator.empty()) head["accelerator"] = options.accelerator;
   if (!options.commit.empty()) head["commit"] = options.commit;
   return head;
@@ -123,11 +121,11 @@ Result<LoadRun> RunOnce(const Connected& connected, const LoadCommandOptions& op
 Status WriteLoad(const LoadCommandOptions& options, const LoadTarget& target, const Workload& workload,
                  const std::vector<LoadSummary>& summaries, const std::vector<NamedRun>& runs) {
   if (options.json.empty()) return {};
-  Json head = Head("load", options, target);
+  OrderedJson head = Head("load", options, target);
   head["workload"] = options.workload.filename().string();
   head["seed"] = workload.seed;
   head["duration_seconds"] = workload.duration_seconds;
-  auto& list = head["runs"] = Json::array();
+  auto& list = head["runs"] = OrderedJson::array();
   for (const LoadSummary& summary : summaries) list.push_back(ToJson(summary));
   if (summaries.size() == 2) head["comparison"] = ComparisonJson(summaries[0], summaries[1]);
   return WriteReport(options.json, WithSamples(head, workload, runs));
@@ -160,7 +158,7 @@ Result<int> Load(const LoadCommandOptions& options) {
 }
 
 Result<int> Overhead(const OverheadOptions& options) {
-  if (!Json::accept(options.calls.event)) {
+  if (!OrderedJson::accept(options.calls.event)) {
     return Fail(ErrorCode::kInvalidArgument, "the event is no JSON: {}", options.calls.event);
   }
   auto connected = Connect(options);
@@ -178,7 +176,7 @@ Result<int> Overhead(const OverheadOptions& options) {
   fmt::print("{}: {} calls, one after the other on one connection\n\n{}", calls.function, samples->size(),
              Describe(summary));
   if (options.json.empty()) return kExitOk;
-  Json head = Head("overhead", options, connected->target);
+  OrderedJson head = Head("overhead", options, connected->target);
   head["function"] = calls.function;
   head["runs"] = samples->size();
   head["summary"] = ToJson(summary);

@@ -21,7 +21,6 @@ namespace beast = boost::beast;
 using Request = beast::http::request<beast::http::string_body>;
 using Endpoints = asio::ip::tcp::resolver::results_type;
 
-constexpr uint64_t kMaxReplyBytes = uint64_t{64} << 20;
 // Sooner than a node would close it, lest a request meet the close.
 constexpr int64_t kMaxIdleNanos = 20'000'000'000;
 
@@ -45,49 +44,6 @@ tl::unexpected<Error> Explain(const boost::system::error_code& code) {
   }
   if (code == asio::error::connection_refused) return Fail(ErrorCode::kUnavailable, "no node answers");
   return Fail(ErrorCode::kUnavailable, "{}", code.message());
-}
-
-// A connection, made by the first request on it.
-struct Connection {
-  Connection(const asio::any_io_executor& executor, size_t& count) : stream(executor), open(count) { ++open; }
-  Connection(const Connection&) = delete;
-  Connection& operator=(const Connection&) = delete;
-  ~Connection() { --open; }
-
-  beast::tcp_stream stream;
-  beast::flat_buffer buffer;
-  size_t& open;
-  bool is_connected = false;
-  int64_t idle_since_ns = 0;
-};
-
-asio::awaitable<Result<HttpReply>> Exchange(Connection& connection, const Endpoints& endpoints, const Request& request,
-                                            double timeout_seconds) {
-  boost::system::error_code error;
-  auto token = asio::redirect_error(asio::use_awaitable, error);
-  beast::tcp_stream& stream = connection.stream;
-  // One deadline for all that follows.
-  stream.expires_after(std::chrono::microseconds(static_cast<int64_t>(timeout_seconds * 1e6)));
-  if (!connection.is_connected) {
-    co_await stream.async_connect(endpoints, token);
-    if (error) co_return Explain(error);
-    connection.is_connected = true;
-    stream.socket().set_option(asio::ip::tcp::no_delay(true), error);
-  }
-  co_await beast::http::async_write(stream, request, token);
-  if (error) co_return Explain(error);
-  beast::http::response_parser<beast::http::string_body> parser;
-  parser.body_limit(kMaxReplyBytes);
-  co_await beast::http::async_read(stream, connection.buffer, parser, token);
-  if (error) co_return Explain(error);
-  stream.expires_never();
-  auto response = parser.release();
-  connection.is_connected = response.keep_alive();
-  HttpReply reply;
-  reply.status = static_cast<int>(response.result_int());
-  for (const auto& field : response) reply.headers.emplace_back(field.name_string(), field.value());
-  reply.body = std::move(response.body());
-  co_return reply;
 }
 
 }  // namespace
@@ -124,6 +80,49 @@ class LoadConnections::Impl {
   }
 
  private:
+  // A connection, made by the first request on it.
+  struct Connection {
+    Connection(const asio::any_io_executor& executor, size_t& count) : stream(executor), open(count) { ++open; }
+    Connection(const Connection&) = delete;
+    Connection& operator=(const Connection&) = delete;
+    ~Connection() { --open; }
+
+    beast::tcp_stream stream;
+    beast::flat_buffer buffer;
+    size_t& open;
+    bool is_connected = false;
+    int64_t idle_since_ns = 0;
+  };
+
+  static asio::awaitable<Result<HttpReply>> Exchange(Connection& connection, const Endpoints& endpoints,
+                                                     const Request& request, double timeout_seconds) {
+    boost::system::error_code error;
+    auto token = asio::redirect_error(asio::use_awaitable, error);
+    beast::tcp_stream& stream = connection.stream;
+    // One deadline for all that follows.
+    stream.expires_after(std::chrono::microseconds(static_cast<int64_t>(timeout_seconds * 1e6)));
+    if (!connection.is_connected) {
+      co_await stream.async_connect(endpoints, token);
+      if (error) co_return Explain(error);
+      connection.is_connected = true;
+      stream.socket().set_option(asio::ip::tcp::no_delay(true), error);
+    }
+    co_await beast::http::async_write(stream, request, token);
+    if (error) co_return Explain(error);
+    beast::http::response_parser<beast::http::string_body> parser;
+    parser.body_limit(kMaxReplyBytes);
+    co_await beast::http::async_read(stream, connection.buffer, parser, token);
+    if (error) co_return Explain(error);
+    stream.expires_never();
+    auto response = parser.release();
+    connection.is_connected = response.keep_alive();
+    HttpReply reply;
+    reply.status = static_cast<int>(response.result_int());
+    for (const auto& field : response) reply.headers.emplace_back(field.name_string(), field.value());
+    reply.body = std::move(response.body());
+    co_return reply;
+  }
+
   // The one that was used last, so that those that are not needed grow old.
   std::unique_ptr<Connection> Take() {
     if (!idle_.empty() && MonotonicNanos() - idle_.back()->idle_since_ns > kMaxIdleNanos) idle_.clear();

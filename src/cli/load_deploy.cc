@@ -12,12 +12,9 @@
 namespace snapfaas::cli {
 namespace {
 
-using nlohmann::json;
-
 // Functions that differ in their environment share no microVMs.
 constexpr char kMark[] = "SNAPFAAS_BENCH_SNAPSHOTS";
 constexpr double kSnapshotPatienceSeconds = 120;
-constexpr std::chrono::milliseconds kPollPause{100};
 
 FunctionDeployment DeploymentOf(const LoadFunction& function, FunctionSnapshots snapshots, OldVms old_vms) {
   FunctionDeployment deployment;
@@ -37,7 +34,7 @@ Status WaitForSnapshot(const NodeClient& node, const std::string& name) {
   for (;;) {
     auto configuration = node.Call("GET", FunctionPath(name, "/configuration"));
     if (!configuration) return Forward(configuration.error());
-    const json snap_start = configuration->is_object() ? configuration->value("SnapStart", json()) : json();
+    const Json snap_start = configuration->is_object() ? configuration->value("SnapStart", Json()) : Json();
     if (TextOf(snap_start, "OptimizationStatus") == "On") return {};
     if (MonotonicNanos() > deadline) {
       return Fail(ErrorCode::kTimedOut, "{} has no snapshot after {:.0f} s: see the node's log", name,

@@ -16,7 +16,6 @@
 namespace snapfaas::cli {
 namespace {
 
-using nlohmann::json;
 using Answer = HttpNodeForTests::Answer;
 using Request = HttpNodeForTests::Request;
 
@@ -26,12 +25,12 @@ class FakeLambda {
   Answer Handle(const Request& request) {
     const std::lock_guard lock(mutex_);
     const std::string target(request.target());
-    const json body = json::parse(request.body(), nullptr, /*allow_exceptions=*/false);
+    const Json body = Json::parse(request.body(), nullptr, /*allow_exceptions=*/false);
     const std::string name = request.method() == boost::beast::http::verb::post
                                  ? body.value("FunctionName", std::string())
                                  : target.substr(kFunctions.size(), target.rfind('/') - kFunctions.size());
     if (request.method() == boost::beast::http::verb::get && functions_.count(name) == 0) return {404, "{}"};
-    json& function = functions_[name];
+    Json& function = functions_[name];
     if (body.is_object()) {
       function.update(body);
       function["State"] = "Active";
@@ -42,7 +41,7 @@ class FakeLambda {
     return {request.method() == boost::beast::http::verb::post ? 201 : 200, function.dump()};
   }
 
-  std::map<std::string, json> functions() const {
+  std::map<std::string, Json> functions() const {
     const std::lock_guard lock(mutex_);
     return functions_;
   }
@@ -51,7 +50,7 @@ class FakeLambda {
   static constexpr std::string_view kFunctions = "/2015-03-31/functions/";
 
   mutable std::mutex mutex_;
-  std::map<std::string, json> functions_;
+  std::map<std::string, Json> functions_;
   std::map<std::string, int> looks_;
 };
 
@@ -93,7 +92,7 @@ TEST_F(LoadDeployTest, FunctionsWithAnAppAreDeployedAsTheWorkloadSays) {
   ASSERT_TRUE(deployed) << deployed.error().Message();
   const auto functions = lambda_.functions();
   ASSERT_EQ(functions.size(), 1U);
-  const json& mine = functions.at("mine");
+  const Json& mine = functions.at("mine");
   EXPECT_EQ(mine["Runtime"], "python3");
   EXPECT_EQ(mine["Handler"], "app.handler");
   EXPECT_EQ(mine["MemorySize"], 256);
@@ -111,9 +110,9 @@ TEST_F(LoadDeployTest, WithSnapshotsItWaitsForThem) {
 
 TEST_F(LoadDeployTest, MicroVmsOfTheOtherRunAreLeftBehind) {
   ASSERT_TRUE(Deploy(FunctionSnapshots::kOff, OldVms::kLeaveBehind));
-  const json off = lambda_.functions().at("mine")["Environment"];
+  const Json off = lambda_.functions().at("mine")["Environment"];
   ASSERT_TRUE(Deploy(FunctionSnapshots::kOn, OldVms::kLeaveBehind));
-  const json on = lambda_.functions().at("mine")["Environment"];
+  const Json on = lambda_.functions().at("mine")["Environment"];
   EXPECT_FALSE(off.is_null());
   EXPECT_NE(off, on);
 }

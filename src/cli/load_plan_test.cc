@@ -9,7 +9,7 @@
 namespace snapfaas::cli {
 namespace {
 
-LoadFunction FunctionOf(double mu_ms, uint32_t users, double start, double end) {
+LoadFunction LoadFunctionOf(double mu_ms, uint32_t users, double start, double end) {
   LoadFunction function;
   function.name = "f";
   function.users = users;
@@ -47,7 +47,7 @@ double MeanOf(const std::vector<double>& values) {
 }
 
 TEST(LoadPlanTest, GapsOfOneUserAreExponential) {
-  const auto gaps = GapsOf(ArrivalsOf(WorkloadOf({FunctionOf(10, 1, 0, 200)})));
+  const auto gaps = GapsOf(ArrivalsOf(WorkloadOf({LoadFunctionOf(10, 1, 0, 200)})));
   const double mean = MeanOf(gaps);
   EXPECT_NEAR(mean, 10, 0.3);
   std::vector<double> squares;
@@ -59,7 +59,7 @@ TEST(LoadPlanTest, GapsOfOneUserAreExponential) {
 }
 
 TEST(LoadPlanTest, UsersAddUp) {
-  const auto arrivals = ArrivalsOf(WorkloadOf({FunctionOf(40, 4, 0, 200)}));
+  const auto arrivals = ArrivalsOf(WorkloadOf({LoadFunctionOf(40, 4, 0, 200)}));
   EXPECT_NEAR(MeanOf(GapsOf(arrivals)), 10, 0.3);
   for (uint32_t user = 0; user < 4; ++user) {
     const auto own =
@@ -69,7 +69,7 @@ TEST(LoadPlanTest, UsersAddUp) {
 }
 
 TEST(LoadPlanTest, ArrivalsStayBetweenStartAndEndInOrder) {
-  const auto arrivals = ArrivalsOf(WorkloadOf({FunctionOf(5, 3, 2, 4), FunctionOf(7, 2, 3, 6)}));
+  const auto arrivals = ArrivalsOf(WorkloadOf({LoadFunctionOf(5, 3, 2, 4), LoadFunctionOf(7, 2, 3, 6)}));
   ASSERT_FALSE(arrivals.empty());
   EXPECT_TRUE(std::is_sorted(arrivals.begin(), arrivals.end(),
                              [](const Arrival& a, const Arrival& b) { return a.at_ns < b.at_ns; }));
@@ -80,7 +80,7 @@ TEST(LoadPlanTest, ArrivalsStayBetweenStartAndEndInOrder) {
 }
 
 TEST(LoadPlanTest, TheSeedDecides) {
-  const std::vector<LoadFunction> functions = {FunctionOf(20, 2, 0, 10)};
+  const std::vector<LoadFunction> functions = {LoadFunctionOf(20, 2, 0, 10)};
   EXPECT_EQ(ArrivalsOf(WorkloadOf(functions, 7)), ArrivalsOf(WorkloadOf(functions, 7)));
   EXPECT_NE(ArrivalsOf(WorkloadOf(functions, 7)), ArrivalsOf(WorkloadOf(functions, 8)));
   EXPECT_NE(ArrivalsOf(WorkloadOf(functions, 7)), ArrivalsOf(WorkloadOf(functions, 7 + (uint64_t{1} << 32))));
@@ -88,7 +88,7 @@ TEST(LoadPlanTest, TheSeedDecides) {
 
 // Of another library, compiler or machine too.
 TEST(LoadPlanTest, ArrivalsOfASeedNeverChange) {
-  const auto arrivals = ArrivalsOf(WorkloadOf({FunctionOf(100, 1, 0, 1)}, 1));
+  const auto arrivals = ArrivalsOf(WorkloadOf({LoadFunctionOf(100, 1, 0, 1)}, 1));
   ASSERT_GE(arrivals.size(), 3U);
   EXPECT_NEAR(static_cast<double>(arrivals[0].at_ns), 54142919, 1);
   EXPECT_NEAR(static_cast<double>(arrivals[1].at_ns), 94044712, 1);
@@ -96,13 +96,13 @@ TEST(LoadPlanTest, ArrivalsOfASeedNeverChange) {
 }
 
 TEST(LoadPlanTest, AnotherFunctionChangesNothingForTheFirst) {
-  auto both = ArrivalsOf(WorkloadOf({FunctionOf(20, 2, 0, 10), FunctionOf(1, 1, 0, 10)}));
+  auto both = ArrivalsOf(WorkloadOf({LoadFunctionOf(20, 2, 0, 10), LoadFunctionOf(1, 1, 0, 10)}));
   both.erase(std::remove_if(both.begin(), both.end(), [](const Arrival& a) { return a.function == 1; }), both.end());
-  EXPECT_EQ(both, ArrivalsOf(WorkloadOf({FunctionOf(20, 2, 0, 10)})));
+  EXPECT_EQ(both, ArrivalsOf(WorkloadOf({LoadFunctionOf(20, 2, 0, 10)})));
 }
 
 TEST(LoadPlanTest, TooManyArrivalsAreRefused) {
-  const auto arrivals = MakeArrivals(WorkloadOf({FunctionOf(0.001, 100'000, 0, 1e6)}));
+  const auto arrivals = MakeArrivals(WorkloadOf({LoadFunctionOf(0.001, 100'000, 0, 1e6)}));
   ASSERT_FALSE(arrivals);
   EXPECT_EQ(arrivals.error().code, ErrorCode::kInvalidArgument);
   EXPECT_NE(arrivals.error().context.find("raise mu"), std::string::npos);

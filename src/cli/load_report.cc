@@ -23,7 +23,7 @@ double Share(uint64_t part, uint64_t whole) {
 
 std::string Percent(double share) { return fmt::format("{:.2f} %", share * 100); }
 
-void Count(OutcomeCounts& outcomes, const LoadSample& sample) {
+void Tally(OutcomeCounts& outcomes, const LoadSample& sample) {
   if (sample.succeeded()) {
     ++outcomes.succeeded;
   } else if (sample.status == 200) {
@@ -37,7 +37,7 @@ void Count(OutcomeCounts& outcomes, const LoadSample& sample) {
   }
 }
 
-void Count(StartCounts& starts, Start start) {
+void Tally(StartCounts& starts, Start start) {
   if (start == Start::kWarm) ++starts.warm;
   if (start == Start::kRestored) ++starts.restored;
   if (start == Start::kCold) ++starts.cold;
@@ -57,8 +57,8 @@ FunctionSummary SummarizeFunction(const std::string& name, uint32_t place, const
   summary.name = name;
   for (const LoadSample& sample : samples) {
     if (sample.function != place) continue;
-    Count(summary.outcomes, sample);
-    Count(summary.starts, sample.start);
+    Tally(summary.outcomes, sample);
+    Tally(summary.starts, sample.start);
   }
   summary.latency = LatencyWhere(samples, [place](const LoadSample& sample) { return sample.function == place; });
   return summary;
@@ -148,14 +148,14 @@ std::string LagLines(const LatencySpread& lag) {
   return line;
 }
 
-std::string Ratio(double off, double on) { return off > 0 && on > 0 ? fmt::format("{:.2f}x", off / on) : ""; }
+std::string RatioText(double off, double on) { return off > 0 && on > 0 ? fmt::format("{:.2f}x", off / on) : ""; }
 
 Cells CompareLatency(const std::string& name, double off, double on) {
-  return {name, off > 0 ? Millis(off) : "", on > 0 ? Millis(on) : "", Ratio(off, on)};
+  return {name, off > 0 ? Millis(off) : "", on > 0 ? Millis(on) : "", RatioText(off, on)};
 }
 
 Cells CompareCount(const std::string& name, uint64_t off, uint64_t on) {
-  return {name, std::to_string(off), std::to_string(on), Ratio(static_cast<double>(off), static_cast<double>(on))};
+  return {name, std::to_string(off), std::to_string(on), RatioText(static_cast<double>(off), static_cast<double>(on))};
 }
 
 }  // namespace
@@ -190,8 +190,8 @@ LoadSummary Summarize(const std::string& name, const Workload& workload, const L
   std::vector<double> lags;
   lags.reserve(run.samples.size());
   for (const LoadSample& sample : run.samples) {
-    Count(summary.outcomes, sample);
-    Count(summary.starts, sample.start);
+    Tally(summary.outcomes, sample);
+    Tally(summary.starts, sample.start);
     lags.push_back(sample.lag_ms);
     const double answered_ms = ToMillis(sample.due_ns) + sample.latency_ms;
     if (sample.succeeded() && answered_ms <= workload.duration_seconds * 1e3) ++summary.succeeded_in_time;

@@ -23,7 +23,7 @@ Workload TwoFunctions() {
   return workload;
 }
 
-LoadSample Sample(uint32_t function, double latency_ms, Start start, int status = 200) {
+LoadSample LoadSampleOf(uint32_t function, double latency_ms, Start start, int status = 200) {
   LoadSample sample;
   sample.function = function;
   sample.latency_ms = latency_ms;
@@ -45,10 +45,14 @@ NodeState StateOf(uint64_t reserved_mib, std::map<std::string, uint64_t> counts)
 LoadRun MixedRun() {
   LoadRun run;
   run.seconds = 2;
-  run.samples = {
-      Sample(0, 10, Start::kWarm),           Sample(0, 20, Start::kWarm),        Sample(0, 100, Start::kRestored),
-      Sample(1, 400, Start::kCold),          Sample(1, 7, Start::kWarm),         Sample(1, 9000, Start::kUnknown, 429),
-      Sample(1, 9000, Start::kUnknown, 503), Sample(0, 9000, Start::kUnknown, 0)};
+  run.samples = {LoadSampleOf(0, 10, Start::kWarm),
+                 LoadSampleOf(0, 20, Start::kWarm),
+                 LoadSampleOf(0, 100, Start::kRestored),
+                 LoadSampleOf(1, 400, Start::kCold),
+                 LoadSampleOf(1, 7, Start::kWarm),
+                 LoadSampleOf(1, 9000, Start::kUnknown, 429),
+                 LoadSampleOf(1, 9000, Start::kUnknown, 503),
+                 LoadSampleOf(0, 9000, Start::kUnknown, 0)};
   run.samples[4].has_function_error = true;
   run.samples[7].lag_ms = 50;
   run.states = {StateOf(256, {{"evictions", 5}, {"launches", 7}}), StateOf(1024, {{"evictions", 6}, {"launches", 8}})};
@@ -146,9 +150,9 @@ TEST(LoadReportTest, TheTextHasWhatMatters) {
 
 TEST(LoadReportTest, ComparisonsAreRatiosOfOffToOn) {
   LoadRun off = MixedRun();
-  off.samples = {Sample(0, 400, Start::kCold), Sample(0, 10, Start::kWarm)};
+  off.samples = {LoadSampleOf(0, 400, Start::kCold), LoadSampleOf(0, 10, Start::kWarm)};
   LoadRun on = MixedRun();
-  on.samples = {Sample(0, 100, Start::kRestored), Sample(0, 10, Start::kWarm)};
+  on.samples = {LoadSampleOf(0, 100, Start::kRestored), LoadSampleOf(0, 10, Start::kWarm)};
   const auto workload = TwoFunctions();
   const LoadSummary off_summary = Summarize("off", workload, off);
   const LoadSummary on_summary = Summarize("on", workload, on);
@@ -179,12 +183,12 @@ TEST(LoadReportTest, TheJsonHasEverySample) {
 TEST(OverheadReportTest, WhatIsAddedIsToldCallByCall) {
   std::vector<LoadSample> samples;
   for (int i = 0; i < 3; ++i) {
-    LoadSample sample = Sample(0, 5 + i, Start::kWarm);
+    LoadSample sample = LoadSampleOf(0, 5 + i, Start::kWarm);
     sample.run_ms = 2 + i;
     sample.total_ms = 4 + i;
     samples.push_back(sample);
   }
-  samples.push_back(Sample(0, 900, Start::kRestored));
+  samples.push_back(LoadSampleOf(0, 900, Start::kRestored));
   const OverheadSummary summary = SummarizeOverhead(samples);
   EXPECT_EQ(summary.client.p50, 6);
   EXPECT_EQ(summary.vm.p50, 3);

@@ -41,7 +41,7 @@ LoadTarget TargetAt(const std::string& url) {
   return {*endpoint, std::nullopt, http::SigningScope()};
 }
 
-Workload WorkloadOf(const std::vector<std::string>& names) {
+Workload WorkloadNamed(const std::vector<std::string>& names) {
   Workload workload;
   workload.duration_seconds = 0.01;
   for (const std::string& name : names) workload.functions.emplace_back().name = name;
@@ -60,7 +60,7 @@ LoadRun Load(const HttpNodeForTests& node, const Workload& workload, const std::
 
 TEST(LoadRunnerTest, EachRequestOfThePlanIsSentOnce) {
   const HttpNodeForTests node(With(Warm));
-  Workload workload = WorkloadOf({"a", "b:2"});
+  Workload workload = WorkloadNamed({"a", "b:2"});
   workload.functions[1].event = R"({"n":3})";
   const LoadRun run = Load(node, workload, {{0, 0, 0}, {1'000'000, 1, 5}, {2'000'000, 0, 1}});
   std::vector<std::string> sent;
@@ -80,7 +80,7 @@ TEST(LoadRunnerTest, EachRequestOfThePlanIsSentOnce) {
 
 TEST(LoadRunnerTest, NothingIsSentBeforeItsTimeAndLagIsPartOfLatency) {
   const HttpNodeForTests node(With(Warm));
-  const LoadRun run = Load(node, WorkloadOf({"a"}), {{0, 0, 0}, {20'000'000, 0, 0}, {20'000'000, 0, 1}});
+  const LoadRun run = Load(node, WorkloadNamed({"a"}), {{0, 0, 0}, {20'000'000, 0, 0}, {20'000'000, 0, 1}});
   for (const LoadSample& sample : run.samples) {
     EXPECT_GE(sample.lag_ms, 0);
     EXPECT_GT(sample.response_ms, 0);
@@ -102,7 +102,7 @@ TEST(LoadRunnerTest, RequestsDoNotWaitForAnswers) {
     const bool are_all = all_here.wait_for(lock, std::chrono::seconds(20), [&here] { return here == kRequests; });
     return are_all ? Warm(request) : Answer{500};
   }));
-  const LoadRun run = Load(node, WorkloadOf({"a"}), AtOnce(kRequests));
+  const LoadRun run = Load(node, WorkloadNamed({"a"}), AtOnce(kRequests));
   const auto succeeded = std::count_if(run.samples.begin(), run.samples.end(),
                                        [](const LoadSample& sample) { return sample.succeeded(); });
   EXPECT_EQ(succeeded, static_cast<int64_t>(kRequests));
@@ -148,7 +148,7 @@ TEST(LoadRunnerTest, WhatDoesNotSucceedIsCountedByItsReason) {
     return {200, R"({"errorType":"KeyError","errorMessage":"'n'"})", {{"X-Amz-Function-Error", "Unhandled"}}};
   }));
   const LoadRun run =
-      Load(node, WorkloadOf({"throttled", "missing", "faulty"}), {{0, 0, 0}, {0, 1, 0}, {0, 2, 0}, {0, 2, 1}});
+      Load(node, WorkloadNamed({"throttled", "missing", "faulty"}), {{0, 0, 0}, {0, 1, 0}, {0, 2, 0}, {0, 2, 1}});
   const std::map<std::string, uint64_t> expected = {
       {"status 429: ReservedFunctionConcurrentInvocationLimitExceeded", 1},
       {"status 404: Function not found", 1},
@@ -164,7 +164,7 @@ TEST(LoadRunnerTest, KindsOfProblemsAreBounded) {
   const HttpNodeForTests node(With([&count](const Request& /*request*/) {
     return Answer{500, R"({"message":"failure )" + std::to_string(count++) + "\"}"};
   }));
-  const LoadRun run = Load(node, WorkloadOf({"a"}), AtOnce(50));
+  const LoadRun run = Load(node, WorkloadNamed({"a"}), AtOnce(50));
   EXPECT_LE(run.problems.size(), 17U);
   EXPECT_GT(run.problems.at("others"), 30U);
 }
@@ -181,7 +181,7 @@ TEST(LoadRunnerTest, ARequestWithoutAnAnswerIsGivenUp) {
   }));
   LoadOptions options;
   options.timeout_seconds = 0.05;
-  const LoadRun run = Load(node, WorkloadOf({"stuck"}), AtOnce(2), options);
+  const LoadRun run = Load(node, WorkloadNamed({"stuck"}), AtOnce(2), options);
   EXPECT_EQ(run.samples[0].status, 0);
   EXPECT_GE(run.samples[0].response_ms, 40);
   EXPECT_EQ(run.problems.at("no answer in time"), 2U);
@@ -196,7 +196,7 @@ TEST(LoadRunnerTest, ABrokenConnectionIsOneRequestsLoss) {
   std::atomic<int> count = 0;
   const HttpNodeForTests node(
       With([&count](const Request& request) { return count++ == 0 ? Answer{.hang_up = true} : Warm(request); }));
-  const LoadRun run = Load(node, WorkloadOf({"a"}), AtOnce(3));
+  const LoadRun run = Load(node, WorkloadNamed({"a"}), AtOnce(3));
   EXPECT_EQ(run.problems.at("the node closed the connection"), 1U);
   const auto succeeded = std::count_if(run.samples.begin(), run.samples.end(),
                                        [](const LoadSample& sample) { return sample.succeeded(); });
@@ -226,7 +226,7 @@ TEST(LoadRunnerTest, TheNodesStateIsLookedAtBeforeDuringAndAfter) {
     ++progressed;
     EXPECT_LE(progress.answered, progress.sent);
   };
-  const LoadRun run = Load(node, WorkloadOf({"a"}), AtOnce(1), options);
+  const LoadRun run = Load(node, WorkloadNamed({"a"}), AtOnce(1), options);
   ASSERT_GE(run.states.size(), 2U);
   EXPECT_GT(run.states.back().at_seconds, 0);
   EXPECT_EQ(run.states[0].budget_mib, 2048U);
@@ -243,7 +243,7 @@ TEST(LoadRunnerTest, ANodeThatBreaksDownIsInTheSamples) {
     if (AsksForState(request) && asked++ == 0) return Answer{200, kState};
     return Answer{.hang_up = true};
   });
-  const LoadRun run = Load(node, WorkloadOf({"a"}), AtOnce(2));
+  const LoadRun run = Load(node, WorkloadNamed({"a"}), AtOnce(2));
   EXPECT_FALSE(run.after);
   EXPECT_EQ(run.problems.at("the node closed the connection"), 2U);
 }
@@ -253,11 +253,11 @@ TEST(LoadRunnerTest, WithoutANodeNothingBegins) {
   {
     const HttpNodeForTests node(Warm);
     url = node.url();
-    const auto run = RunLoad(TargetAt(url), WorkloadOf({"a"}), AtOnce(1), {});
+    const auto run = RunLoad(TargetAt(url), WorkloadNamed({"a"}), AtOnce(1), {});
     ASSERT_FALSE(run);
     EXPECT_EQ(run.error().code, ErrorCode::kIncompatible);
   }
-  const auto run = RunLoad(TargetAt(url), WorkloadOf({"a"}), AtOnce(1), {});
+  const auto run = RunLoad(TargetAt(url), WorkloadNamed({"a"}), AtOnce(1), {});
   ASSERT_FALSE(run);
   EXPECT_EQ(run.error().code, ErrorCode::kUnavailable);
 }
@@ -266,7 +266,7 @@ TEST(LoadRunnerTest, RequestsAreSignedWhereThereAreCredentials) {
   const HttpNodeForTests node(With(Warm));
   LoadTarget target = TargetAt(node.url());
   target.credentials = http::Credentials{"AKID", "secret"};
-  ASSERT_TRUE(RunLoad(target, WorkloadOf({"a"}), AtOnce(2), {}));
+  ASSERT_TRUE(RunLoad(target, WorkloadNamed({"a"}), AtOnce(2), {}));
   for (const Request& request : node.Seen()) {
     EXPECT_THAT(std::string(request["Authorization"]), HasSubstr("Credential=AKID/"));
   }

@@ -12,8 +12,6 @@
 namespace snapfaas::cli {
 namespace {
 
-using nlohmann::json;
-
 constexpr size_t kMaxProblemBytes = 160;
 
 double MillisOf(const HttpReply& reply, const char* field) {
@@ -30,12 +28,12 @@ Start StartOf(const HttpReply& reply) {
   return reply.Header("X-SnapFaaS-Snapshot") == "function" ? Start::kRestored : Start::kCold;
 }
 
-uint64_t CountOf(const json& object, const char* key) {
+uint64_t CountOf(const Json& object, const char* key) {
   const double number = NumberOf(object, key);
   return number > 0 ? static_cast<uint64_t>(number) : 0;
 }
 
-std::string FirstOf(const json& body, std::initializer_list<const char*> keys) {
+std::string FirstOf(const Json& body, std::initializer_list<const char*> keys) {
   for (const char* key : keys) {
     if (std::string text = TextOf(body, key); !text.empty()) return text;
   }
@@ -72,7 +70,7 @@ void Fill(LoadSample& sample, const HttpReply& reply) {
 std::string ProblemOf(const HttpReply& reply) {
   const bool by_function = reply.status == 200;
   if (by_function && reply.Header("X-Amz-Function-Error").empty()) return {};
-  const json body = json::parse(reply.body, nullptr, /*allow_exceptions=*/false);
+  const Json body = Json::parse(reply.body, nullptr, /*allow_exceptions=*/false);
   std::string text = by_function ? TextOf(body, "errorType") : FirstOf(body, {"Reason", "message", "Message"});
   // Not in the middle of a character.
   if (text.size() > kMaxProblemBytes) {
@@ -84,7 +82,7 @@ std::string ProblemOf(const HttpReply& reply) {
 }
 
 Result<NodeState> ParseNodeState(std::string_view text) {
-  const json body = json::parse(text, nullptr, /*allow_exceptions=*/false);
+  const Json body = Json::parse(text, nullptr, /*allow_exceptions=*/false);
   const auto counts = body.is_object() ? body.find("counts") : body.end();
   if (counts == body.end() || !counts->is_object()) {
     return Fail(ErrorCode::kIncompatible, "what answers there is no SnapFaaS node: /v1/node has no counts");

@@ -12,8 +12,6 @@
 namespace snapfaas::cli {
 namespace {
 
-using nlohmann::json;
-
 constexpr char kDefaultEndpoint[] = "http://127.0.0.1:8480";
 constexpr char kFunctions[] = "/2015-03-31/functions";
 
@@ -34,13 +32,13 @@ ErrorCode CodeOf(int status) {
 }
 
 // Lambda spells it both ways.
-std::string MessageOf(const json& body) {
+std::string MessageOf(const Json& body) {
   const std::string message = TextOf(body, "message");
   return message.empty() ? TextOf(body, "Message") : message;
 }
 
 tl::unexpected<Error> Refusal(const HttpReply& reply, const std::string& url) {
-  std::string message = MessageOf(json::parse(reply.body, nullptr, /*allow_exceptions=*/false));
+  std::string message = MessageOf(Json::parse(reply.body, nullptr, /*allow_exceptions=*/false));
   if (message.empty()) message = fmt::format("the node at {} answered with status {}", url, reply.status);
   if (CodeOf(reply.status) == ErrorCode::kPermissionDenied) {
     message += "; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY to the node's credentials";
@@ -70,25 +68,25 @@ Result<HttpReply> NodeClient::Send(const HttpCall& call) const {
   return reply;
 }
 
-Result<json> NodeClient::Call(const std::string& method, const std::string& target, const json& body,
+Result<Json> NodeClient::Call(const std::string& method, const std::string& target, const Json& body,
                               double timeout_seconds) const {
   HttpCall call{.method = method, .target = target, .timeout_seconds = timeout_seconds};
   if (!body.is_null()) {
     call.headers.emplace_back("Content-Type", "application/json");
-    call.body = body.dump(-1, ' ', false, json::error_handler_t::replace);
+    call.body = body.dump(-1, ' ', false, Json::error_handler_t::replace);
   }
   auto reply = Send(call);
   if (!reply) return Forward(reply.error());
-  if (reply->body.empty()) return json();
-  json answer = json::parse(reply->body, nullptr, /*allow_exceptions=*/false);
+  if (reply->body.empty()) return Json();
+  Json answer = Json::parse(reply->body, nullptr, /*allow_exceptions=*/false);
   if (answer.is_discarded()) {
     return Fail(ErrorCode::kIncompatible, "what answers at {} is no SnapFaaS node: it sent no JSON", url());
   }
   return answer;
 }
 
-Result<std::vector<json>> NodeClient::ListFunctions() const {
-  std::vector<json> functions;
+Result<std::vector<Json>> NodeClient::ListFunctions() const {
+  std::vector<Json> functions;
   std::string marker;
   do {
     auto page = Call("GET", kFunctions + (marker.empty() ? "/" : "/?Marker=" + http::PercentEncode(marker)));
@@ -107,12 +105,12 @@ std::string FunctionPath(const std::string& name, const std::string& rest) {
   return fmt::format("{}/{}{}", kFunctions, http::PercentEncode(name), rest);
 }
 
-std::string TextOf(const json& object, const char* key) {
+std::string TextOf(const Json& object, const char* key) {
   const auto found = object.is_object() ? object.find(key) : object.end();
   return found != object.end() && found->is_string() ? found->get<std::string>() : std::string();
 }
 
-double NumberOf(const json& object, const char* key) {
+double NumberOf(const Json& object, const char* key) {
   const auto found = object.is_object() ? object.find(key) : object.end();
   return found != object.end() && found->is_number() ? found->get<double>() : 0;
 }
@@ -130,8 +128,8 @@ void OnParsed(CLI::App& command, std::shared_ptr<ClientOptions> options, ClientA
   });
 }
 
-void PrintJson(const json& value) {
-  fmt::print("{}\n", value.dump(2, ' ', false, json::error_handler_t::replace));
+void PrintJson(const Json& value) {
+  fmt::print("{}\n", value.dump(2, ' ', false, Json::error_handler_t::replace));
   std::fflush(stdout);
 }
 

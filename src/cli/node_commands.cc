@@ -22,8 +22,6 @@
 namespace snapfaas::cli {
 namespace {
 
-using nlohmann::json;
-
 struct TopOptions {
   std::shared_ptr<ClientOptions> client = std::make_shared<ClientOptions>();
   bool once = false;
@@ -31,17 +29,17 @@ struct TopOptions {
 };
 
 // The list that the node gives under this name.
-Result<std::vector<json>> GetList(const NodeClient& node, const std::string& target, const char* key) {
+Result<std::vector<Json>> GetList(const NodeClient& node, const std::string& target, const char* key) {
   auto answer = node.Call("GET", target);
   if (!answer) return Forward(answer.error());
   const auto found = answer->is_object() ? answer->find(key) : answer->end();
   if (found == answer->end() || !found->is_array()) {
     return Fail(ErrorCode::kIncompatible, "the node at {} sent no list of {}", node.url(), key);
   }
-  return found->get<std::vector<json>>();
+  return found->get<std::vector<Json>>();
 }
 
-std::string Mebibytes(const json& object) { return Count(NumberOf(object, "memory_mib")) + " MiB"; }
+std::string Mebibytes(const Json& object) { return Count(NumberOf(object, "memory_mib")) + " MiB"; }
 
 Result<int> Processes(const NodeClient& node, const ClientOptions& options) {
   auto vms = GetList(node, "/v1/vms", "vms");
@@ -51,7 +49,7 @@ Result<int> Processes(const NodeClient& node, const ClientOptions& options) {
     return kExitOk;
   }
   std::vector<std::vector<std::string>> rows;
-  for (const json& vm : *vms) {
+  for (const Json& vm : *vms) {
     rows.push_back({Count(NumberOf(vm, "id")), Count(NumberOf(vm, "pid")), TextOf(vm, "function"),
                     TextOf(vm, "version"), TextOf(vm, "state"), ShortDuration(NumberOf(vm, "state_seconds")),
                     Mebibytes(vm), Count(NumberOf(vm, "vcpus")), Count(NumberOf(vm, "requests")),
@@ -72,7 +70,7 @@ Result<int> Processes(const NodeClient& node, const ClientOptions& options) {
 }
 
 // What the microVMs of one function come to.
-struct Load {
+struct FunctionLoad {
   uint64_t vms = 0;
   uint64_t busy = 0;
   uint64_t idle = 0;
@@ -84,11 +82,11 @@ struct Load {
 // Requests answered by each microVM.
 using Requests = std::map<uint64_t, double>;
 
-std::map<std::string, Load> Summarise(const std::vector<json>& vms, Requests& seen) {
-  std::map<std::string, Load> loads;
+std::map<std::string, FunctionLoad> Summarise(const std::vector<Json>& vms, Requests& seen) {
+  std::map<std::string, FunctionLoad> loads;
   Requests now;
-  for (const json& vm : vms) {
-    Load& load = loads[TextOf(vm, "function")];
+  for (const Json& vm : vms) {
+    FunctionLoad& load = loads[TextOf(vm, "function")];
     const std::string state = TextOf(vm, "state");
     const auto id = static_cast<uint64_t>(NumberOf(vm, "id"));
     const double requests = NumberOf(vm, "requests");
@@ -105,8 +103,8 @@ std::map<std::string, Load> Summarise(const std::vector<json>& vms, Requests& se
   return loads;
 }
 
-json ToJson(const std::map<std::string, Load>& loads) {
-  json functions = json::array();
+Json ToJson(const std::map<std::string, FunctionLoad>& loads) {
+  Json functions = Json::array();
   for (const auto& [name, load] : loads) {
     functions.push_back({{"function", name},
                          {"vms", load.vms},
@@ -119,10 +117,10 @@ json ToJson(const std::map<std::string, Load>& loads) {
 }
 
 // `seconds` since the picture before; 0: there was none.
-std::string Picture(const std::map<std::string, Load>& loads, double seconds) {
+std::string Picture(const std::map<std::string, FunctionLoad>& loads, double seconds) {
   std::vector<std::vector<std::string>> rows;
-  Load all;
-  const auto row = [seconds](const std::string& name, const Load& load) {
+  FunctionLoad all;
+  const auto row = [seconds](const std::string& name, const FunctionLoad& load) {
     return std::vector<std::string>{name,
                                     std::to_string(load.vms),
                                     std::to_string(load.busy),
@@ -162,7 +160,7 @@ Result<int> Top(const NodeClient& node, const TopOptions& options) {
     const int64_t now_ns = MonotonicNanos();
     const auto loads = Summarise(*vms, seen);
     if (options.client->json) {
-      fmt::print("{}\n", ToJson(loads).dump(-1, ' ', false, json::error_handler_t::replace));
+      fmt::print("{}\n", ToJson(loads).dump(-1, ' ', false, Json::error_handler_t::replace));
     } else {
       const double seconds = before_ns == 0 ? 0 : static_cast<double>(now_ns - before_ns) / 1e9;
       fmt::print("{}{}", clear, Picture(loads, seconds));
@@ -183,7 +181,7 @@ Result<int> Snapshots(const NodeClient& node, const ClientOptions& options) {
   }
   const double now_ms = static_cast<double>(RealtimeNanos()) / 1e6;
   std::vector<std::vector<std::string>> rows;
-  for (const json& snapshot : *snapshots) {
+  for (const Json& snapshot : *snapshots) {
     const double last_use = NumberOf(snapshot, "last_use_unix_ms");
     const std::string problem = TextOf(snapshot, "problem");
     const std::string function = TextOf(snapshot, "function");

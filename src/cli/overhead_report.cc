@@ -2,9 +2,9 @@
 
 #include <fmt/format.h>
 
-#include <cmath>
 #include <utility>
 
+#include "cli/rounding.h"
 #include "cli/table.h"
 
 namespace snapfaas::cli {
@@ -55,7 +55,7 @@ std::string Describe(const OverheadSummary& summary) {
 nlohmann::ordered_json ToJson(const OverheadSummary& summary) {
   return {{"client_ms", ToJson(summary.client)},   {"vm_ms", ToJson(summary.vm)},
           {"added_ms", ToJson(summary.added)},     {"in_node_ms", ToJson(summary.in_node)},
-          {"in_http_ms", ToJson(summary.in_http)}, {"added_to_vm", std::round(summary.ratio() * 1000) / 1000},
+          {"in_http_ms", ToJson(summary.in_http)}, {"added_to_vm", Rounded(summary.ratio())},
           {"not_warm", summary.not_warm}};
 }
 

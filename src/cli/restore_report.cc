@@ -175,7 +175,7 @@ nlohmann::ordered_json ToJson(const RestoreReport& report) {
                        {"mode", sample.mode},
                        {"store", sample.store},
                        {"layer", sample.layer},
-                       {"phase_ms", ToJson(Medians(sample.runs))},
+                       {"phase_ms", PhasesToJson(Medians(sample.runs))},
                        {"ready_ms", MillisToJson(SamplesOf(sample.runs, "ready"))},
                        {"response_ms", MillisToJson(SamplesOf(sample.runs, "response"))},
                        {"warm_ms", MillisToJson(sample.warm_ms)},

@@ -17,7 +17,7 @@ Runs RestoreRuns(double ready, double response) {
           {{"vmm", 3}, {"ready", ready + 3}, {"response", response + 3}}};
 }
 
-RestoreSample Sample(std::string mode, std::string store, std::string layer, faas::VmSize size, double ready) {
+RestoreSample RestoreSampleOf(std::string mode, std::string store, std::string layer, faas::VmSize size, double ready) {
   return {std::move(mode), std::move(store), std::move(layer), size, RestoreRuns(ready, 2 * ready), {1, 2, 4}, 2560};
 }
 
@@ -33,10 +33,11 @@ RestoreReport MadeUp() {
   report.boot_size = kSmall;
   report.boots = {{{"ready", 400}, {"response", 500}}};
   report.floors = {{kSmall, {1.5}, {0.5}}, {kLarge, {1.75}, {0.75}}};
-  report.samples = {Sample("copy", "memory", "base", kSmall, 20), Sample("prefetch", "memory", "base", kSmall, 4),
-                    Sample("prefetch", "memory", "function", kSmall, 8),
-                    Sample("disk-prefetch", "disk-cold", "base", kSmall, 10),
-                    Sample("prefetch", "memory", "base", kLarge, 5)};
+  report.samples = {RestoreSampleOf("copy", "memory", "base", kSmall, 20),
+                    RestoreSampleOf("prefetch", "memory", "base", kSmall, 4),
+                    RestoreSampleOf("prefetch", "memory", "function", kSmall, 8),
+                    RestoreSampleOf("disk-prefetch", "disk-cold", "base", kSmall, 10),
+                    RestoreSampleOf("prefetch", "memory", "base", kLarge, 5)};
   return report;
 }
 

@@ -176,10 +176,10 @@ void PrintTimings(const RunOptions& options, const faas::Timeline& timeline) {
                                     {"mode", options.boot ? "boot" : options.restore}};
   if (options.boot) {
     const auto phases = faas::BreakDownBoot(timeline);
-    timings["boot_ms"] = phases ? ToJson(*phases) : nlohmann::ordered_json();
+    timings["boot_ms"] = phases ? PhasesToJson(*phases) : nlohmann::ordered_json();
   } else {
     const auto phases = faas::BreakDownRestore(timeline);
-    timings["restore_ms"] = phases ? ToJson(*phases) : nlohmann::ordered_json();
+    timings["restore_ms"] = phases ? PhasesToJson(*phases) : nlohmann::ordered_json();
   }
   fmt::print(stderr, "{}\n", timings.dump());
 }

@@ -141,7 +141,7 @@ void PrintRuntime(const images::RuntimeInfo& info, const Entries& entries) {
 
 enum class ListFormat { kText, kJson };
 
-Result<int> List(ListFormat format, const Context& context) {
+Result<int> ListRuntimes(ListFormat format, const Context& context) {
   auto runtimes = images::ListRuntimes(context.data_dir);
   if (!runtimes) return Forward(runtimes.error());
   auto entries = ListSnapshots(context);
@@ -173,7 +173,7 @@ Status RemoveSnapshots(const std::string& name, const Context& context) {
   return {};
 }
 
-Result<int> Remove(const std::string& name, const Context& context) {
+Result<int> RemoveRuntime(const std::string& name, const Context& context) {
   auto snapshots = RemoveSnapshots(name, context);
   if (!snapshots) return Forward(snapshots.error());
   auto removed = images::RemoveRuntime(context.data_dir, name);
@@ -331,14 +331,15 @@ void AddRuntimeCommands(CLI::App& app, std::function<Result<Context>()> context,
   list->fallthrough();
   auto json = std::make_shared<bool>(false);
   list->add_flag("--json", *json, "as JSON");
-  OnSelected(*list, context, exit_code,
-             [json](const Context& found) { return List(*json ? ListFormat::kJson : ListFormat::kText, found); });
+  OnSelected(*list, context, exit_code, [json](const Context& found) {
+    return ListRuntimes(*json ? ListFormat::kJson : ListFormat::kText, found);
+  });
 
   auto* remove = runtime->add_subcommand("rm", "Remove a runtime and its snapshots");
   remove->fallthrough();
   auto name = std::make_shared<std::string>();
   remove->add_option("name", *name, "language runtime")->required();
-  OnSelected(*remove, context, exit_code, [name](const Context& found) { return Remove(*name, found); });
+  OnSelected(*remove, context, exit_code, [name](const Context& found) { return RemoveRuntime(*name, found); });
 
   AddStoreCommands(*runtime, std::move(context), exit_code);
 }

@@ -40,7 +40,7 @@ constexpr std::chrono::seconds kStartPatience{600};
 constexpr std::chrono::seconds kStopPatience{60};
 
 // A node of this machine: the context, and the folder that is the node's own.
-struct Place {
+struct NodePlace {
   Context context;
   fs::path state_dir;
 
@@ -56,8 +56,6 @@ struct UpOptions {
 };
 
 void Tell(std::string_view line) { fmt::print(stderr, "snapfaas: {}\n", line); }
-
-host::EmulatedHost HostOf(const Context& context) { return host::EmulatedHost(context.data_dir / "host"); }
 
 // The file that the node reads; empty: none.
 std::string ConfigFileOf(const Context& context, const std::string& option) {
@@ -82,7 +80,7 @@ Result<node::NodeConfig> EffectiveConfig(const UpOptions& options, const std::st
 }
 
 // What starts the node where microVMs can run.
-std::vector<std::string> NodeCommand(const Place& place, const std::string& config_file, const NodeRecord& record) {
+std::vector<std::string> NodeCommand(const NodePlace& place, const std::string& config_file, const NodeRecord& record) {
   const Context& context = place.context;
   std::vector<std::string> command = {(context.bin_dir / "snapfaasd").string(),
                                       "--data",
@@ -161,7 +159,7 @@ bool Answers(const NodeRecord& record) {
   return reply && reply->status == 200;
 }
 
-Status WaitUntilUp(const Place& place, const NodeRecord& record, LogFollower& log) {
+Status WaitUntilUp(const NodePlace& place, const NodeRecord& record, LogFollower& log) {
   const auto deadline = std::chrono::steady_clock::now() + kStartPatience;
   while (!Answers(record)) {
     log.Follow();
@@ -195,7 +193,8 @@ void PrintUp(const NodeRecord& record, bool json) {
   }
 }
 
-Result<int> RunInBackground(const Place& place, NodeRecord record, const std::vector<std::string>& command, bool json) {
+Result<int> RunInBackground(const NodePlace& place, NodeRecord record, const std::vector<std::string>& command,
+                            bool json) {
   LogFollower log(place.log_file());
   auto process = host::StartDaemon(command, place.log_file());
   if (!process) return Forward(process.error());
@@ -211,7 +210,7 @@ Result<int> RunInBackground(const Place& place, NodeRecord record, const std::ve
   return kExitOk;
 }
 
-Result<int> RunInForeground(const Place& place, NodeRecord record, std::vector<std::string> command) {
+Result<int> RunInForeground(const NodePlace& place, NodeRecord record, std::vector<std::string> command) {
   record.process = host::ThisProcess();
   auto saved = SaveNode(place.state_dir, record);
   if (!saved) return Forward(saved.error());
@@ -221,7 +220,7 @@ Result<int> RunInForeground(const Place& place, NodeRecord record, std::vector<s
   return code;
 }
 
-Result<int> Up(const Place& place, const UpOptions& options) {
+Result<int> Up(const NodePlace& place, const UpOptions& options) {
   const Context& context = place.context;
   if (const auto running = FindNode(place.state_dir)) {
     Tell("a node is running already");
@@ -261,7 +260,7 @@ struct DownOptions {
   bool force = false;
 };
 
-Result<int> Down(const Place& place, const DownOptions& options) {
+Result<int> Down(const NodePlace& place, const DownOptions& options) {
   const auto record = FindNode(place.state_dir);
   if (!record) {
     Tell("no node is running");
@@ -283,7 +282,7 @@ Result<int> Down(const Place& place, const DownOptions& options) {
   return kExitOk;
 }
 
-Result<int> ShowStatus(const Place& place, bool json) {
+Result<int> ShowStatus(const NodePlace& place, bool json) {
   const auto record = FindNode(place.state_dir);
   if (!record) {
     if (json) {
@@ -321,26 +320,17 @@ Result<int> ShowConfig(const Context& context, const std::string& option) {
   return kExitOk;
 }
 
-using Action = std::function<Result<int>(const Place&)>;
-std::function<void()> Keeping(std::function<Result<Place>()> place, int& exit_code, Action action) {
-  return [place = std::move(place), &exit_code, action = std::move(action)] {
-    const auto made = place();
-    const auto code = made ? action(*made) : Result<int>(Forward(made.error()));
-    exit_code = code ? *code : ReportFailure(code.error());
-  };
-}
-
 }  // namespace
 
 void AddNodeLifeCommands(CLI::App& app, std::function<Result<Context>()> context, int& exit_code) {
   auto state = std::make_shared<std::string>();
-  const auto place = [context = std::move(context), state]() -> Result<Place> {
+  const auto place = [context = std::move(context), state]() -> Result<NodePlace> {
     auto made = context();
     if (!made) return Forward(made.error());
     const fs::path folder = state->empty() ? made->data_dir / "node" : fs::absolute(*state).lexically_normal();
-    return Place{std::move(*made), folder};
+    return NodePlace{std::move(*made), folder};
   };
-  const auto callback = [&](Action action) { return Keeping(place, exit_code, std::move(action)); };
+  const auto callback = [&](auto action) { return KeepExitCode(place, std::move(action), exit_code); };
   const auto add_state = [state](CLI::App& command) {
     command.add_option("--state", *state, "folder of the node's functions, code, images and logs (else <data>/node)");
   };
@@ -354,24 +344,24 @@ void AddNodeLifeCommands(CLI::App& app, std::function<Result<Context>()> context
   up->add_flag("--foreground", options->foreground, "stay until the node ends; its log goes to standard error");
   up->add_flag("--json", options->json, "print JSON");
   add_state(*up);
-  up->callback(callback([options](const Place& made) { return Up(made, *options); }));
+  up->callback(callback([options](const NodePlace& made) { return Up(made, *options); }));
 
   auto down_options = std::make_shared<DownOptions>();
   auto* down = app.add_subcommand("down", "Drain and stop the node");
   down->add_flag("--force", down_options->force, "kill it: requests that run are lost, nothing else");
   add_state(*down);
-  down->callback(callback([down_options](const Place& made) { return Down(made, *down_options); }));
+  down->callback(callback([down_options](const NodePlace& made) { return Down(made, *down_options); }));
 
   auto json = std::make_shared<bool>(false);
   auto* status = app.add_subcommand("status", "Say whether the node runs, and what it does; exit code 1 if not");
   status->add_flag("--json", *json, "print JSON");
   add_state(*status);
-  status->callback(callback([json](const Place& made) { return ShowStatus(made, *json); }));
+  status->callback(callback([json](const NodePlace& made) { return ShowStatus(made, *json); }));
 
   auto file = std::make_shared<std::string>();
   auto* config = app.add_subcommand("config", "Print the node's settings, as a TOML file with comments");
   config->add_option("--config", *file, "TOML file (else <data>/node.toml, if it is there)")->check(CLI::ExistingFile);
-  config->callback(callback([file](const Place& made) { return ShowConfig(made.context, *file); }));
+  config->callback(callback([file](const NodePlace& made) { return ShowConfig(made.context, *file); }));
 }
 
 }  // namespace snapfaas::cli

@@ -29,11 +29,11 @@ constexpr int kMaxEventDepth = 64;
 constexpr size_t kMaxEventNodes = 1'000'000;
 
 // A node with the file that it is in, for messages.
-struct Place {
+struct YamlPlace {
   const std::filesystem::path* file;
   YAML::Node node;
 
-  Place At(const YAML::Node& other) const { return {file, other}; }
+  YamlPlace At(const YAML::Node& other) const { return {file, other}; }
 
   // Marks count from 0.
   tl::unexpected<Error> Fault(const std::string& what) const {
@@ -46,11 +46,11 @@ std::string Quoted(const YAML::Node& node) {
 }
 
 // A map with none but these keys, each at most once.
-Status CheckKeys(const Place& map, std::string_view what, std::initializer_list<std::string_view> known) {
+Status CheckKeys(const YamlPlace& map, std::string_view what, std::initializer_list<std::string_view> known) {
   if (!map.node.IsMap()) return map.Fault(fmt::format("{} must be a map of {}", what, fmt::join(known, ", ")));
   std::vector<std::string> seen;
   for (const auto& entry : map.node) {
-    const Place key = map.At(entry.first);
+    const YamlPlace key = map.At(entry.first);
     if (!key.node.IsScalar() || std::find(known.begin(), known.end(), key.node.Scalar()) == known.end()) {
       return key.Fault(
           fmt::format("{} is no key of {}: it may have {}", Quoted(key.node), what, fmt::join(known, ", ")));
@@ -74,7 +74,7 @@ std::optional<T> NumberIn(const YAML::Node& node) {
 }
 
 // What is not there is left as it is.
-Status ReadNumber(const Place& map, const char* key, double min, double max, double& value) {
+Status ReadNumber(const YamlPlace& map, const char* key, double min, double max, double& value) {
   const YAML::Node node = map.node[key];
   if (!node.IsDefined()) return {};
   const auto number = NumberIn<double>(node);
@@ -85,7 +85,7 @@ Status ReadNumber(const Place& map, const char* key, double min, double max, dou
   return {};
 }
 
-Result<std::optional<uint64_t>> ReadCount(const Place& map, const char* key, uint64_t min, uint64_t max) {
+Result<std::optional<uint64_t>> ReadCount(const YamlPlace& map, const char* key, uint64_t min, uint64_t max) {
   const YAML::Node node = map.node[key];
   if (!node.IsDefined()) return std::optional<uint64_t>();
   const auto number = NumberIn<uint64_t>(node);
@@ -96,14 +96,14 @@ Result<std::optional<uint64_t>> ReadCount(const Place& map, const char* key, uin
   return number;
 }
 
-Status ReadCount(const Place& map, const char* key, uint32_t max, std::optional<uint32_t>& value) {
+Status ReadCount(const YamlPlace& map, const char* key, uint32_t max, std::optional<uint32_t>& value) {
   auto number = ReadCount(map, key, 1, max);
   if (!number) return Forward(number.error());
   if (*number) value = static_cast<uint32_t>(**number);
   return {};
 }
 
-Status ReadText(const Place& map, const char* key, std::string& value) {
+Status ReadText(const YamlPlace& map, const char* key, std::string& value) {
   const YAML::Node node = map.node[key];
   if (!node.IsDefined()) return {};
   if (!node.IsScalar() || node.Scalar().empty()) return map.At(node).Fault(fmt::format("{} must be a text", key));
@@ -114,7 +114,7 @@ Status ReadText(const Place& map, const char* key, std::string& value) {
 // An event in YAML as JSON. Plain scalars that JSON has are that, everything else is a string.
 class EventReader {
  public:
-  Result<nlohmann::ordered_json> Read(const Place& place, int depth) {
+  Result<nlohmann::ordered_json> Read(const YamlPlace& place, int depth) {
     if (depth > kMaxEventDepth || ++nodes_ > kMaxEventNodes) {
       return place.Fault("the event is too deep or too large: make it smaller");
     }
@@ -130,7 +130,7 @@ class EventReader {
   }
 
  private:
-  Result<nlohmann::ordered_json> ReadMap(const Place& place, int depth) {
+  Result<nlohmann::ordered_json> ReadMap(const YamlPlace& place, int depth) {
     nlohmann::ordered_json object = nlohmann::ordered_json::object();
     for (const auto& entry : place.node) {
       if (!entry.first.IsScalar()) return place.At(entry.first).Fault("a key of the event must be a text");
@@ -141,7 +141,7 @@ class EventReader {
     return object;
   }
 
-  Result<nlohmann::ordered_json> ReadList(const Place& place, int depth) {
+  Result<nlohmann::ordered_json> ReadList(const YamlPlace& place, int depth) {
     nlohmann::ordered_json list = nlohmann::ordered_json::array();
     for (const auto& item : place.node) {
       auto value = Read(place.At(item), depth + 1);
@@ -154,7 +154,7 @@ class EventReader {
   size_t nodes_ = 0;
 };
 
-Status ReadEvent(const Place& map, std::string& event) {
+Status ReadEvent(const YamlPlace& map, std::string& event) {
   const YAML::Node node = map.node["event"];
   if (!node.IsDefined()) return {};
   auto value = EventReader().Read(map.At(node), 0);
@@ -169,10 +169,10 @@ bool IsFunctionName(const std::string& name) {
          std::string::npos;
 }
 
-Status ReadName(const Place& map, const Workload& workload, std::string& name) {
+Status ReadName(const YamlPlace& map, const Workload& workload, std::string& name) {
   if (auto read = ReadText(map, "name", name); !read) return read;
   if (name.empty()) return map.Fault("the function has no name: add one, as in \"name: lorem\"");
-  const Place place = map.At(map.node["name"]);
+  const YamlPlace place = map.At(map.node["name"]);
   if (!IsFunctionName(name)) {
     return place.Fault(
         fmt::format("{} is no function's name: it may have letters, digits, - and _", Quoted(place.node)));
@@ -183,7 +183,7 @@ Status ReadName(const Place& map, const Workload& workload, std::string& name) {
   return {};
 }
 
-Status ReadDeployment(const Place& map, LoadFunction& function) {
+Status ReadDeployment(const YamlPlace& map, LoadFunction& function) {
   std::string app;
   if (auto read = ReadText(map, "app", app); !read) return read;
   if (app.empty()) {
@@ -206,7 +206,7 @@ Status ReadDeployment(const Place& map, LoadFunction& function) {
 }
 
 // When and how often. `duration` is 0 where the workload has none.
-Status ReadRhythm(const Place& map, double duration, LoadFunction& function) {
+Status ReadRhythm(const YamlPlace& map, double duration, LoadFunction& function) {
   std::optional<uint32_t> users;
   if (auto read = ReadCount(map, "users", kMaxUsers, users); !read) return read;
   function.users = users.value_or(function.users);
@@ -228,7 +228,7 @@ Status ReadRhythm(const Place& map, double duration, LoadFunction& function) {
   return {};
 }
 
-Status ReadFunction(const Place& map, Workload& workload) {
+Status ReadFunction(const YamlPlace& map, Workload& workload) {
   if (auto keys = CheckKeys(map, "a function",
                             {"name", "app", "runtime", "memory", "timeout", "users", "mu", "start", "end", "event"});
       !keys) {
@@ -243,7 +243,7 @@ Status ReadFunction(const Place& map, Workload& workload) {
   return {};
 }
 
-Result<Workload> ReadTop(const Place& top) {
+Result<Workload> ReadTop(const YamlPlace& top) {
   if (auto keys = CheckKeys(top, "a workload", {"seed", "duration", "functions"}); !keys) return Forward(keys.error());
   Workload workload;
   auto seed = ReadCount(top, "seed", 0, std::numeric_limits<uint64_t>::max());
