@@ -172,6 +172,11 @@ std::vector<pid_t> VmmChildren() {
 
 std::filesystem::path Function(const std::string& name) { return std::filesystem::path(SNAPFAAS_FUNCTIONS) / name; }
 
+std::string ReadFile(const std::filesystem::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+}
+
 UniqueFd FileWith(const std::string& bytes) {
   UniqueFd file(::memfd_create("snapfaas-e2e", MFD_CLOEXEC));
   EXPECT_TRUE(WriteAll(file.get(), bytes));

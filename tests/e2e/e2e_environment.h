@@ -82,6 +82,9 @@ std::vector<pid_t> VmmChildren();
 
 std::filesystem::path Function(const std::string& name);
 
+// Empty where there is none.
+std::string ReadFile(const std::filesystem::path& path);
+
 // A memfd with these bytes, read from the start.
 UniqueFd FileWith(const std::string& bytes);
 

@@ -17,7 +17,7 @@ namespace {
 using nlohmann::json;
 using ::testing::EndsWith;
 
-constexpr int kRestores = 5;
+constexpr int kHookRestores = 5;
 constexpr Way kFromFunction{Way::Layer::kFunction, "primed"};
 constexpr Way kFromBase{Way::Layer::kBase, "primed"};
 
@@ -28,7 +28,7 @@ TEST_F(HooksTest, RunOnceAtTheSnapshotAndOnceInEachMicroVm) {
   ASSERT_TRUE(layers) << layers.error().Message();
   std::set<std::string> at_snapshot;
   std::set<std::string> drawn;
-  for (int i = 0; i < kRestores; ++i) {
+  for (int i = 0; i < kHookRestores; ++i) {
     SCOPED_TRACE(fmt::format("restore {}", i));
     auto vm = (*layers)->Restore(kFromFunction);
     ASSERT_TRUE(vm) << vm.error().Message();
@@ -43,7 +43,7 @@ TEST_F(HooksTest, RunOnceAtTheSnapshotAndOnceInEachMicroVm) {
     }
   }
   EXPECT_EQ(at_snapshot.size(), 1u) << "the hook before the snapshot ran after it";
-  EXPECT_EQ(drawn.size(), size_t{2} * kRestores) << "hooks after a restore share their randomness";
+  EXPECT_EQ(drawn.size(), size_t{2} * kHookRestores) << "hooks after a restore share their randomness";
 
   // Without a snapshot of the function there is nothing for them to do.
   auto vm = (*layers)->Restore(kFromBase);

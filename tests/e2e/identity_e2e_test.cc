@@ -16,7 +16,7 @@ namespace {
 
 using nlohmann::json;
 
-constexpr int kRestores = 100;
+constexpr int kUsualRestores = 100;
 constexpr int kBaseRestores = 5;
 constexpr int kTimerRestores = 10;
 constexpr double kMaxClockErrorSeconds = 0.05;
@@ -51,7 +51,7 @@ class IdentityTest : public EndToEndTest {
 TEST_F(IdentityTest, NoTwoRestoresShareAnythingAndAllHaveTheRightTime) {
   auto layers = Layers::Take("identity");
   ASSERT_TRUE(layers) << layers.error().Message();
-  const int restores = CountFrom("SNAPFAAS_E2E_RESTORES", kRestores);
+  const int restores = CountFrom("SNAPFAAS_E2E_RESTORES", kUsualRestores);
   for (int i = 0; i < restores; ++i) {
     SCOPED_TRACE(fmt::format("restore {} of the function", i));
     ASSERT_NO_FATAL_FAILURE(NoteOneMore(**layers, {Way::Layer::kFunction, "primed"}));

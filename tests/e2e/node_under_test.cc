@@ -10,7 +10,6 @@
 #include <csignal>
 #include <cstdlib>
 #include <fstream>
-#include <sstream>
 #include <thread>
 
 #include "base/base64.h"
@@ -32,13 +31,6 @@ std::optional<uint16_t> PortIn(const std::string& log) {
   const size_t mark = log.find(kMark, listening);
   if (mark == std::string::npos || log.find('\n', mark) == std::string::npos) return std::nullopt;
   return static_cast<uint16_t>(std::atoi(log.c_str() + mark + kMark.size()));
-}
-
-std::string ReadFile(const std::filesystem::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  std::ostringstream text;
-  text << file.rdbuf();
-  return text.str();
 }
 
 }  // namespace
