@@ -1,0 +1,2 @@
+<?php
+throw new RangeException('cannot be loaded');
