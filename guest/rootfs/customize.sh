@@ -29,12 +29,20 @@ ln -sf ../proc/self/mounts "$root/etc/mtab"
 echo snapfaas >"$root/etc/hostname"
 printf '127.0.0.1 localhost\n::1 localhost\n' >"$root/etc/hosts"
 
-# What nobody reads in a microVM, and the parts of perl that only Debian's installation scripts use (perl-base stays).
+# What nobody reads in a microVM.
 rm -rf "$root/usr/share/doc" "$root/usr/share/man" "$root/usr/share/info" "$root/usr/share/locale" \
 	"$root/usr/share/lintian" "$root/usr/share/bash-completion" "$root/usr/share/zsh" "$root/usr/share/bug" \
 	"$root/usr/share/pixmaps" "$root/usr/share/applications" "$root/usr/share/menu" \
-	"$root/usr/share/perl" "$root/usr/share/perl5" "$root/usr/lib/x86_64-linux-gnu/perl" \
-	"$root"/usr/lib/x86_64-linux-gnu/libperl.so.* "$root/boot" "$root/media"
+	"$root/boot" "$root/media"
+
+# Every image gets all of perl, since usrmerge, which is essential, needs it when it is installed. It goes (perl-base
+# stays) unless a package that the recipe has brought in depends on it.
+if ! dpkg-query --admindir="$root/var/lib/dpkg" --show --showformat='${Package}: ${Pre-Depends}, ${Depends},\n' |
+	grep -Ev '^(usrmerge|libfile-find-rule-perl|libnumber-compare-perl|libtext-glob-perl|perl):' |
+	grep -Eq '[ |]perl(:any|api-[0-9.]+)?( \([^)]*\))?( \||,)'; then
+	rm -rf "$root/usr/share/perl" "$root/usr/share/perl5" "$root/usr/lib/x86_64-linux-gnu/perl" \
+		"$root"/usr/lib/x86_64-linux-gnu/libperl.so.*
+fi
 
 # What the language itself has to do inside the new root.
 if [ -f "$root/usr/lib/snapfaas/image.sh" ]; then
