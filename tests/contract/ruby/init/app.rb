@@ -1,0 +1,6 @@
+# Fails while it is loaded.
+RATIO = 1 / 0
+
+def handler(event:, context:)
+  RATIO
+end

@@ -1,0 +1,2 @@
+# Loads, and has no handler.
+ANSWER = 42
