@@ -343,7 +343,7 @@ sub load_folder () {
     add_libraries(TASK_ROOT);
     chdir TASK_ROOT;
     my ($name) = grep { file_of(TASK_ROOT, $_) } @FILES
-        or refuse('Runtime.ImportModuleError', 'Unable to import module: no app.pl, app.pm, workload.pl or workload.pm');
+        or refuse('Runtime.ImportModuleError', 'Unable to import module: no app.pl, app.pm or workload.pl, .pm');
     my $path = file_of(TASK_ROOT, $name);
     load_file($path, $name);
     for my $sub (@HANDLERS) {
