@@ -1,0 +1,3 @@
+local function handler(event)
+  return event.
+end

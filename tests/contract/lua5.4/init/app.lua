@@ -1,0 +1,1 @@
+error("wanted while loading")
