@@ -1,0 +1,4 @@
+handler() {
+  if true; then
+    echo 1
+}

@@ -1,0 +1,5 @@
+false
+
+handler() {
+  echo 1
+}
