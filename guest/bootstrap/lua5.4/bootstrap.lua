@@ -15,11 +15,13 @@ require("lfs")
 require("lpeg")
 require("re")
 
-local collectgarbage, error, getinfo, getmetatable, loadfile = collectgarbage, error, debug.getinfo, getmetatable, loadfile
+local collectgarbage, error, getmetatable, loadfile = collectgarbage, error, getmetatable, loadfile
+local getinfo = debug.getinfo
 local next, pcall, rawget, select, setmetatable = next, pcall, rawget, select, setmetatable
 local tonumber, tostring, type, xpcall = tonumber, tostring, type, xpcall
 local concat, unpack = table.concat, table.unpack
-local find, format, gsub, match, rep, sub = string.find, string.format, string.gsub, string.match, string.rep, string.sub
+local find, format, gsub = string.find, string.format, string.gsub
+local match, rep, sub = string.match, string.rep, string.sub
 local floor, max, min, randomseed = math.floor, math.max, math.min, math.randomseed
 local exit, date, getenv, mktime = os.exit, os.date, os.getenv, os.time
 local searchpath, loaded = package.searchpath, package.loaded
@@ -35,7 +37,8 @@ local CONTROL_IN_FD = 4
 local CONTROL_OUT_FD = 5
 
 local TASK_ROOT = "/srv"
--- The same folder by the name that AWS Lambda gives it, and what is in that of a deployed function alone: how to run it.
+-- The same folder by the name that AWS Lambda gives it, and what is in that of a deployed function alone: how to run
+-- it.
 local LAMBDA_TASK_ROOT = "/var/task"
 local CONFIGURATION = ".snapfaas/function.json"
 -- src/wire/frame.h: kMaxFrameBytes; AWS Lambda's limit for a response.
@@ -55,8 +58,9 @@ local HANDLERS = { "handler", "handle" }
 -- Where a function's own modules lie, before and behind those of the image. Behind: what is brought along, as it is, as
 -- `luarocks --tree lua_modules` puts it, and as a Debian package unpacked there has it.
 local OWN_MODULES = "%s/?.lua;%s/?/init.lua"
-local BROUGHT_MODULES = "%s/package/?.lua;%s/package/?/init.lua;%s/lua_modules/share/lua/5.4/?.lua;"
-  .. "%s/lua_modules/share/lua/5.4/?/init.lua;%s/package/usr/share/lua/5.4/?.lua;%s/package/usr/share/lua/5.4/?/init.lua"
+local BROUGHT_MODULES = "%s/package/?.lua;%s/package/?/init.lua;"
+  .. "%s/lua_modules/share/lua/5.4/?.lua;%s/lua_modules/share/lua/5.4/?/init.lua;"
+  .. "%s/package/usr/share/lua/5.4/?.lua;%s/package/usr/share/lua/5.4/?/init.lua"
 local BROUGHT_LIBRARIES = "%s/package/?.so;%s/lua_modules/lib/lua/5.4/?.so;"
   .. "%s/package/usr/lib/x86_64-linux-gnu/lua/5.4/?.so"
 
@@ -197,11 +201,15 @@ local function describe_frame(info)
     local kind = info.namewhat == "global" and "function" or info.namewhat
     return format("%s in %s '%s'", place, kind == "" and "function" or kind, info.name)
   end
-  return info.what == "C" and place .. " in ?" or format("%s in function <%s:%d>", place, info.short_src, info.linedefined)
+  if info.what == "C" then
+    return place .. " in ?"
+  end
+  return format("%s in function <%s:%d>", place, info.short_src, info.linedefined)
 end
 
--- The stack of the function alone, innermost first, and where each frame is as Lua puts it before a message. For on_error,
--- whose caller is the first frame. To look at a frame takes Lua the longer the deeper it lies, so there is an end.
+-- The stack of the function alone, innermost first, and where each frame is as Lua puts it before a message. For
+-- on_error, whose caller is the first frame. To look at a frame takes Lua the longer the deeper it lies, so there is an
+-- end.
 local function own_stack()
   local lines, places = {}, {}
   local last
@@ -516,7 +524,8 @@ local function set_variable(name, value)
     done, problem = setenv(name, value)
   end
   if not done then
-    fail_to_load(make_report("Runtime.InitError", format("an environment variable cannot be set: %s: %s", name, problem)))
+    local message = format("an environment variable cannot be set: %s: %s", name, problem)
+    fail_to_load(make_report("Runtime.InitError", message))
   end
 end
 
@@ -584,8 +593,9 @@ local function answer(handler, payload, context_values)
     return refuse(make_report("Runtime.MarshalError", "Unable to marshal response: " .. data, nil, request_id))
   end
   if #data > MAX_RESPONSE_BYTES then
-    local message = "Response payload size (%d bytes) exceeded maximum allowed payload size (%d bytes)."
-    return refuse(make_report("Function.ResponseSizeTooLarge", format(message, #data, MAX_RESPONSE_BYTES), nil, request_id))
+    local message = format("Response payload size (%d bytes) exceeded maximum allowed payload size (%d bytes).",
+      #data, MAX_RESPONSE_BYTES)
+    return refuse(make_report("Function.ResponseSizeTooLarge", message, nil, request_id))
   end
   return "result", data
 end

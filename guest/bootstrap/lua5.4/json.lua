@@ -7,7 +7,8 @@
 local cjson = require("cjson")
 local lpeg = require("lpeg")
 
-local byte, char, find, format, gsub, sub = string.byte, string.char, string.find, string.format, string.gsub, string.sub
+local byte, char, find = string.byte, string.char, string.find
+local format, gsub, sub = string.format, string.gsub, string.sub
 local concat = table.concat
 local error, getmetatable, next, rawget, setmetatable = error, getmetatable, next, rawget, setmetatable
 local tonumber, tostring, type = tonumber, tostring, type
@@ -23,8 +24,8 @@ local SHORT_ARRAY = 10
 local null = cjson.null
 local array_mt = {}
 
--- Where the part of a string that stands for itself ends. LPeg's spans run at the speed of C, Lua's own patterns do not,
--- which matters for strings of megabytes.
+-- Where the part of a string that stands for itself ends. LPeg's spans run at the speed of C, Lua's own patterns do
+-- not, which matters for strings of megabytes.
 local plain = (lpeg.P(1) - lpeg.S('"\\') - lpeg.R("\0\31")) ^ 0 * lpeg.Cp()
 local space = lpeg.S(" \t\r\n") ^ 0 * lpeg.Cp()
 local number = lpeg.C(

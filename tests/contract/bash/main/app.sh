@@ -44,7 +44,13 @@ case_context() {
 }
 
 case_environment() {
-  jq -n '{handler: env._HANDLER, region: env.AWS_REGION, value: env.CONTRACT_VALUE, cwd: env.PWD, root: env.LAMBDA_TASK_ROOT}'
+  jq -n '{
+    handler: env._HANDLER,
+    region: env.AWS_REGION,
+    value: env.CONTRACT_VALUE,
+    cwd: env.PWD,
+    root: env.LAMBDA_TASK_ROOT
+  }'
 }
 
 case_tmp() {
