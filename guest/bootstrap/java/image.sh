@@ -1,0 +1,39 @@
+# Run inside the new root file system when it is built: compiles the bootstrap with the compiler that Debian's JRE holds
+# as a module, and makes an archive of the classes that guests use.
+set -eu
+cd /usr/lib/snapfaas
+java=/usr/lib/jvm/java-17-openjdk-amd64/bin/java
+modules=/usr/lib/jvm/java-17-openjdk-amd64/lib/modules
+
+compile() {
+	"$java" -m jdk.compiler/com.sun.tools.javac.Main -encoding UTF-8 -g -nowarn -proc:none "$@"
+}
+pack() { # jar, then jar's own arguments; entries have the date that is the first a zip can have
+	"$java" -m jdk.jartool/sun.tools.jar.Main --create --date=1980-01-01T00:00:02Z --file "$@"
+}
+
+mkdir -p classes
+compile --add-exports java.base/jdk.internal.access=ALL-UNNAMED -d classes $(find src -name '*.java' | LC_ALL=C sort)
+cat >manifest.mf <<'END'
+Main-Class: snapfaas.runtime.Bootstrap
+Add-Exports: java.base/jdk.internal.access
+Add-Opens: java.base/java.lang java.base/java.util java.base/java.util.concurrent
+END
+pack bootstrap.jar --manifest manifest.mf -C classes .
+
+mkdir -p part
+compile -cp bootstrap.jar -sourcepath warm -d warm warm/App.java
+mkdir -p warm/lib part/part
+mv warm/part/*.class part/part/
+pack warm/lib/part.jar -C part .
+
+# The archive is refused where the files that it was made from have another date, and an image's files all have this.
+touch -d @0 bootstrap.jar "$modules"
+"$java" -XX:DumpLoadedClassList=loaded -Xshare:off \
+	--add-opens java.base/java.lang=ALL-UNNAMED --add-opens java.base/java.util=ALL-UNNAMED \
+	--add-opens java.base/java.util.concurrent=ALL-UNNAMED \
+	-cp bootstrap.jar snapfaas.runtime.Training /usr/lib/snapfaas/warm >/dev/null
+# Only the default collector can put ready-made objects into the archive; the others read them all the same.
+"$java" @jvm.options -XX:-UseSerialGC -XX:+UseG1GC -XX:SharedClassListFile=loaded -Xshare:dump -cp bootstrap.jar
+
+rm -rf classes part src warm/*.java warm/part manifest.mf loaded
