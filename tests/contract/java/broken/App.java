@@ -1,0 +1,5 @@
+public class App {
+    public Object handler(Object event) {
+        return event
+    }
+}

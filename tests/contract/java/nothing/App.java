@@ -1,0 +1,5 @@
+public class App {
+    public Object other(Object event) {
+        return event;
+    }
+}
