@@ -3,7 +3,7 @@
 set -eu
 cd /usr/lib/snapfaas
 java=/usr/lib/jvm/java-17-openjdk-amd64/bin/java
-modules=/usr/lib/jvm/java-17-openjdk-amd64/lib/modules
+lib=/usr/lib/jvm/java-17-openjdk-amd64/lib
 
 compile() {
 	"$java" -m jdk.compiler/com.sun.tools.javac.Main -encoding UTF-8 -g -nowarn -proc:none "$@"
@@ -17,7 +17,7 @@ compile --add-exports java.base/jdk.internal.access=ALL-UNNAMED -d classes $(fin
 cat >manifest.mf <<'END'
 Main-Class: snapfaas.runtime.Bootstrap
 Add-Exports: java.base/jdk.internal.access
-Add-Opens: java.base/java.lang java.base/java.util java.base/java.util.concurrent
+Add-Opens: java.base/java.lang java.base/java.util java.base/java.util.concurrent java.base/sun.security.provider
 END
 pack bootstrap.jar --manifest manifest.mf -C classes .
 
@@ -28,12 +28,13 @@ mv warm/part/*.class part/part/
 pack warm/lib/part.jar -C part .
 
 # The archive is refused where the files that it was made from have another date, and an image's files all have this.
-touch -d @0 bootstrap.jar "$modules"
+touch -d @0 bootstrap.jar "$lib/modules"
 "$java" -XX:DumpLoadedClassList=loaded -Xshare:off \
 	--add-opens java.base/java.lang=ALL-UNNAMED --add-opens java.base/java.util=ALL-UNNAMED \
-	--add-opens java.base/java.util.concurrent=ALL-UNNAMED \
+	--add-opens java.base/java.util.concurrent=ALL-UNNAMED --add-opens java.base/sun.security.provider=ALL-UNNAMED \
 	-cp bootstrap.jar snapfaas.runtime.Training /usr/lib/snapfaas/warm >/dev/null
 # Only the default collector can put ready-made objects into the archive; the others read them all the same.
 "$java" @jvm.options -XX:-UseSerialGC -XX:+UseG1GC -XX:SharedClassListFile=loaded -Xshare:dump -cp bootstrap.jar
 
-rm -rf classes part src warm/*.java warm/part manifest.mf loaded
+# What has served its purpose, Debian's own archives, and what javac wants for releases other than this.
+rm -rf classes part src warm/*.java warm/part manifest.mf loaded "$lib"/server/classes*.jsa "$lib/ct.sym"

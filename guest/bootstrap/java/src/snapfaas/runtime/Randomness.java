@@ -2,10 +2,12 @@ package snapfaas.runtime;
 
 import java.lang.reflect.Field;
 import java.math.BigInteger;
-import java.security.SecureRandom;
+import java.util.ArrayList;
 import java.util.Collections;
+import java.util.List;
 import java.util.Random;
 import java.util.SplittableRandom;
+import java.util.UUID;
 import java.util.concurrent.ThreadLocalRandom;
 import java.util.concurrent.atomic.AtomicLong;
 
@@ -15,10 +17,14 @@ import java.util.concurrent.atomic.AtomicLong;
  * made with a seed, and the order of Set.of and Map.of, which hangs on a number that sets made earlier depend on.
  */
 final class Randomness {
-    /** More than the JDK reads ahead of /dev/urandom for all SecureRandom objects. */
-    private static final byte[] READ_AHEAD = new byte[1024];
+    /** What all SecureRandom objects of the system's source share: it holds bytes that were read ahead. */
+    private static final Object[] SECURE = {
+        read("sun.security.provider.NativePRNG", "INSTANCE"),
+        read("sun.security.provider.NativePRNG$Blocking", "INSTANCE"),
+        read("sun.security.provider.NativePRNG$NonBlocking", "INSTANCE"),
+    };
 
-    private static final SecureRandom SECURE = new SecureRandom();
+    private static final Field READ_AHEAD = field("sun.security.provider.NativePRNG$RandomIO", "buffered");
     private static final Random MATH = (Random) read("java.lang.Math$RandomNumberGeneratorHolder", "randomNumberGenerator");
     private static final Random STRICT_MATH =
         (Random) read("java.lang.StrictMath$RandomNumberGeneratorHolder", "randomNumberGenerator");
@@ -50,8 +56,17 @@ final class Randomness {
 
     /** `seed`: 64 hexadecimal digits. */
     static void reseed(String seed) {
-        // The JDK may still hold bytes that it has read before the snapshot: they are used up here.
-        SECURE.nextBytes(READ_AHEAD);
+        try {
+            for (Object source : SECURE) {
+                READ_AHEAD.setInt(source, 0);
+            }
+            reseedPlain(seed);
+        } catch (IllegalAccessException error) {
+            throw new IllegalStateException(error);
+        }
+    }
+
+    private static void reseedPlain(String seed) throws IllegalAccessException {
         BigInteger number = new BigInteger(seed, 16);
         long[] parts = new long[4];
         for (int i = 0; i < parts.length; i++) {
@@ -63,16 +78,12 @@ final class Randomness {
         SEED_OF_THREADS.set(parts[2]);
         SEED_OF_SPLITTABLE.set(parts[3]);
         reseedThreads(parts[2] ^ parts[3]);
-        try {
-            if (SHUFFLE.get(null) instanceof Random random) {
-                random.setSeed(parts[0] ^ parts[3]);
-            }
-        } catch (IllegalAccessException error) {
-            throw new IllegalStateException(error);
+        if (SHUFFLE.get(null) instanceof Random random) {
+            random.setSeed(parts[0] ^ parts[3]);
         }
     }
 
-    private static void reseedThreads(long seed) {
+    private static void reseedThreads(long seed) throws IllegalAccessException {
         ThreadGroup all = Thread.currentThread().getThreadGroup();
         while (all.getParent() != null) {
             all = all.getParent();
@@ -80,12 +91,8 @@ final class Randomness {
         Thread[] threads = new Thread[all.activeCount() + 16];
         int count = all.enumerate(threads);
         SplittableRandom seeds = new SplittableRandom(seed);
-        try {
-            for (int i = 0; i < count; i++) {
-                THREAD_SEED.setLong(threads[i], seeds.nextLong());
-            }
-        } catch (IllegalAccessException error) {
-            throw new IllegalStateException(error);
+        for (int i = 0; i < count; i++) {
+            THREAD_SEED.setLong(threads[i], seeds.nextLong());
         }
     }
 
@@ -94,7 +101,7 @@ final class Randomness {
         Math.random();
         ThreadLocalRandom.current().nextInt();
         new Random().nextInt();
-        Collections.shuffle(new java.util.ArrayList<>(java.util.List.of(1, 2, 3)));
-        java.util.UUID.randomUUID();
+        Collections.shuffle(new ArrayList<>(List.of(1, 2, 3)));
+        UUID.randomUUID();
     }
 }
