@@ -33,8 +33,13 @@ touch -d @0 bootstrap.jar "$lib/modules"
 	--add-opens java.base/java.lang=ALL-UNNAMED --add-opens java.base/java.util=ALL-UNNAMED \
 	--add-opens java.base/java.util.concurrent=ALL-UNNAMED --add-opens java.base/sun.security.provider=ALL-UNNAMED \
 	-cp bootstrap.jar snapfaas.runtime.Training /usr/lib/snapfaas/warm >/dev/null
+# Threads race to load classes; sorted, and at addresses that are always the same, two runs mostly give the same bytes.
+{
+	grep -v '^[@#]' loaded | LC_ALL=C sort -u
+	grep '^@' loaded | LC_ALL=C sort -u
+} >sorted
 # Only the default collector can put ready-made objects into the archive; the others read them all the same.
-"$java" @jvm.options -XX:-UseSerialGC -XX:+UseG1GC -XX:SharedClassListFile=loaded -Xshare:dump -cp bootstrap.jar
+setarch -R "$java" @jvm.options -XX:-UseSerialGC -XX:+UseG1GC -XX:SharedClassListFile=sorted -Xshare:dump -cp bootstrap.jar
 
 # What has served its purpose, Debian's own archives, and what javac wants for releases other than this.
-rm -rf classes part src warm/*.java warm/part manifest.mf loaded "$lib"/server/classes*.jsa "$lib/ct.sym"
+rm -rf classes part src warm/*.java warm/part manifest.mf loaded sorted "$lib"/server/classes*.jsa "$lib/ct.sym"
