@@ -39,7 +39,8 @@ touch -d @0 bootstrap.jar "$lib/modules"
 	grep '^@' loaded | LC_ALL=C sort -u
 } >sorted
 # Only the default collector can put ready-made objects into the archive; the others read them all the same.
-setarch -R "$java" @jvm.options -XX:-UseSerialGC -XX:+UseG1GC -XX:SharedClassListFile=sorted -Xshare:dump -cp bootstrap.jar
+setarch -R "$java" @jvm.options -XX:-UseSerialGC -XX:+UseG1GC -XX:SharedClassListFile=sorted \
+	-Xshare:dump -cp bootstrap.jar
 
 # What has served its purpose, Debian's own archives, and what javac wants for releases other than this.
 rm -rf classes part src warm/*.java warm/part manifest.mf loaded sorted "$lib"/server/classes*.jsa "$lib/ct.sym"

@@ -69,7 +69,8 @@ public class App {
     }
 
     private static Object large(String padding, int bytes) {
-        Map<String, Object> answer = single("length", padding == null ? 0 : padding.codePointCount(0, padding.length()));
+        Map<String, Object> answer = single("length", padding == null ? 0
+            : padding.codePointCount(0, padding.length()));
         answer.put("text", "x".repeat(bytes));
         return answer;
     }

@@ -117,7 +117,8 @@ final class Beans {
     }
 
     private void addMethod(Method method) {
-        if (method.getDeclaringClass() == Object.class || Modifier.isStatic(method.getModifiers()) || method.isBridge()) {
+        if (method.getDeclaringClass() == Object.class || Modifier.isStatic(method.getModifiers())
+            || method.isBridge()) {
             return;
         }
         String name = method.getName();

@@ -68,7 +68,8 @@ final class Binder {
             return bindGeneric(value, generic, known);
         }
         if (type instanceof GenericArrayType array) {
-            return bindArray(value, array.getGenericComponentType(), rawClass(array.getGenericComponentType(), known), known);
+            return bindArray(value, array.getGenericComponentType(), rawClass(array.getGenericComponentType(), known),
+                known);
         }
         if (type instanceof WildcardType wildcard) {
             return bind(value, wildcard.getUpperBounds()[0], known);
@@ -205,7 +206,8 @@ final class Binder {
         if (type == float.class || type == Float.class) {
             return value instanceof Number number ? number.floatValue() : Float.parseFloat((String) value);
         }
-        BigDecimal exact = value instanceof Number number ? JsonParser.toBigDecimal(number) : new BigDecimal((String) value);
+        BigDecimal exact = value instanceof Number number ? JsonParser.toBigDecimal(number)
+            : new BigDecimal((String) value);
         if (type == BigDecimal.class || type == Number.class) {
             return exact;
         }
@@ -255,7 +257,8 @@ final class Binder {
     }
 
     private static Object bindMap(Object value, Class<?> type, Type keyType, Type valueType,
-                                  Map<TypeVariable<?>, Type> known) throws MismatchException, ReflectiveOperationException {
+                                  Map<TypeVariable<?>, Type> known)
+                                      throws MismatchException, ReflectiveOperationException {
         if (!(value instanceof Map<?, ?> object)) {
             throw mismatch(value, type);
         }

@@ -92,7 +92,8 @@ final class Environment {
         try {
             set(name, (String) value);
         } catch (ClassCastException | IllegalArgumentException | NullPointerException error) {
-            throw new LoadException("Runtime.InitError", "an environment variable cannot be set: " + error.getMessage());
+            throw new LoadException("Runtime.InitError", "an environment variable cannot be set: "
+                + error.getMessage());
         }
     }
 }

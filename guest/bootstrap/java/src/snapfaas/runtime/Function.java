@@ -58,7 +58,8 @@ final class Function {
         if (found == null) {
             throw new LoadException("Runtime.ImportModuleError", "Class not found: neither App nor Workload");
         }
-        throw new LoadException("Runtime.HandlerNotFound", "Class " + found + " is no RequestHandler and has neither a public"
+        throw new LoadException("Runtime.HandlerNotFound", "Class " + found
+            + " is no RequestHandler and has neither a public"
             + " handler(event, context) nor handle(event)");
     }
 
@@ -67,7 +68,8 @@ final class Function {
         int colons = name.indexOf("::");
         String className = colons < 0 ? name : name.substring(0, colons);
         String method = colons < 0 ? null : name.substring(colons + 2);
-        if (className.isEmpty() || className.indexOf(':') >= 0 || method != null && (method.isEmpty() || method.indexOf(':') >= 0)) {
+        if (className.isEmpty() || className.indexOf(':') >= 0 || method != null && (method.isEmpty()
+            || method.indexOf(':') >= 0)) {
             throw new LoadException("Runtime.MalformedHandlerName", "Invalid handler: `" + name + "'");
         }
         Class<?> type = findClass(loader, className);
@@ -90,8 +92,10 @@ final class Function {
             throw error;
         } catch (Throwable error) {
             // What a static initialiser has thrown says more than that it has thrown.
-            Throwable said = error instanceof ExceptionInInitializerError && error.getCause() != null ? error.getCause() : error;
-            String message = "Error loading class " + name + (said.getMessage() == null ? "" : ": " + said.getMessage());
+            Throwable said = error instanceof ExceptionInInitializerError && error.getCause() != null
+                ? error.getCause() : error;
+            String message = "Error loading class " + name + (said.getMessage() == null ? "" : ": "
+                + said.getMessage());
             throw new LoadException(Report.of(error, error.getClass().getName(), message, ""));
         }
     }

@@ -85,7 +85,8 @@ final class FunctionLoader extends URLClassLoader {
             compiled = SourceCompiler.compile(folder, sources, compilerPath());
             return true;
         } catch (IOException error) {
-            throw new LoadException("Runtime.InitError", "the function's sources cannot be read: " + error.getMessage());
+            throw new LoadException("Runtime.InitError", "the function's sources cannot be read: "
+                + error.getMessage());
         }
     }
 

@@ -80,7 +80,8 @@ abstract class Handler {
             TypeVariable<?>[] variables = raw.getTypeParameters();
             for (int i = 0; i < variables.length; i++) {
                 Type argument = generic.getActualTypeArguments()[i];
-                known.put(variables[i], argument instanceof TypeVariable<?> ? known.getOrDefault(argument, argument) : argument);
+                known.put(variables[i], argument instanceof TypeVariable<?> ? known.getOrDefault(argument, argument)
+                    : argument);
             }
         } else {
             raw = (Class<?>) type;
@@ -106,9 +107,11 @@ abstract class Handler {
         } catch (InvocationTargetException error) {
             throw new LoadException(Report.of(error.getCause(), ""));
         } catch (NoSuchMethodException error) {
-            throw new LoadException("Runtime.HandlerNotFound", "Class " + name + " has no public zero-argument constructor");
+            throw new LoadException("Runtime.HandlerNotFound", "Class " + name
+                + " has no public zero-argument constructor");
         } catch (ReflectiveOperationException error) {
-            throw new LoadException("Runtime.HandlerNotFound", "Class " + name + " cannot be instantiated: " + error.getMessage());
+            throw new LoadException("Runtime.HandlerNotFound", "Class " + name + " cannot be instantiated: "
+                + error.getMessage());
         }
     }
 

@@ -76,7 +76,8 @@ final class JsonWriter {
             ascii(Long.toString(date.getTime()));
         } else if (value instanceof Calendar calendar) {
             ascii(Long.toString(calendar.getTimeInMillis()));
-        } else if (value instanceof TemporalAccessor || value instanceof TemporalAmount || Text.isText(value.getClass())) {
+        } else if (value instanceof TemporalAccessor || value instanceof TemporalAmount
+            || Text.isText(value.getClass())) {
             string(value instanceof Class<?> type ? type.getName() : value.toString());
         } else {
             bean(value);

@@ -140,7 +140,8 @@ final class LambdaContext implements Context {
     @Override
     public String getLogStreamName() {
         String name = System.getenv("AWS_LAMBDA_LOG_STREAM_NAME");
-        return name != null ? name : Environment.logStreamName(getFunctionVersion(), getAwsRequestId().replace("-", ""));
+        return name != null ? name
+            : Environment.logStreamName(getFunctionVersion(), getAwsRequestId().replace("-", ""));
     }
 
     @Override

@@ -25,11 +25,13 @@ final class Randomness {
     };
 
     private static final Field READ_AHEAD = field("sun.security.provider.NativePRNG$RandomIO", "buffered");
-    private static final Random MATH = (Random) read("java.lang.Math$RandomNumberGeneratorHolder", "randomNumberGenerator");
+    private static final Random MATH = (Random) read("java.lang.Math$RandomNumberGeneratorHolder",
+        "randomNumberGenerator");
     private static final Random STRICT_MATH =
         (Random) read("java.lang.StrictMath$RandomNumberGeneratorHolder", "randomNumberGenerator");
     private static final AtomicLong SEED_OF_RANDOM = (AtomicLong) read("java.util.Random", "seedUniquifier");
-    private static final AtomicLong SEED_OF_THREADS = (AtomicLong) read("java.util.concurrent.ThreadLocalRandom", "seeder");
+    private static final AtomicLong SEED_OF_THREADS = (AtomicLong) read("java.util.concurrent.ThreadLocalRandom",
+        "seeder");
     private static final AtomicLong SEED_OF_SPLITTABLE = (AtomicLong) read("java.util.SplittableRandom", "defaultGen");
     private static final Field THREAD_SEED = field("java.lang.Thread", "threadLocalRandomSeed");
     private static final Field SHUFFLE = field("java.util.Collections", "r");

@@ -102,7 +102,8 @@ final class Report {
     }
 
     private static boolean isReflection(String name) {
-        return name.startsWith("jdk.internal.reflect.") || name.startsWith("java.lang.reflect.") || name.equals("java.lang.Class");
+        return name.startsWith("jdk.internal.reflect.") || name.startsWith("java.lang.reflect.")
+            || name.equals("java.lang.Class");
     }
 
     private static String printed(Throwable error) {

@@ -58,12 +58,14 @@ final class SourceCompiler {
     }
 
     /** The classes by their names. */
-    static Map<String, byte[]> compile(Path folder, List<Path> sources, String classPath) throws LoadException, IOException {
+    static Map<String, byte[]> compile(Path folder, List<Path> sources, String classPath)
+        throws LoadException, IOException {
         JavaCompiler compiler = ToolProvider.getSystemJavaCompiler();
         DiagnosticCollector<JavaFileObject> diagnostics = new DiagnosticCollector<>();
         StringWriter other = new StringWriter();
         // No annotation processors: they would be code of the function that runs before its time.
-        List<String> options = List.of("-proc:none", "-nowarn", "-g", "-parameters", "-encoding", "UTF-8", "-cp", classPath);
+        List<String> options = List.of("-proc:none", "-nowarn", "-g", "-parameters", "-encoding", "UTF-8", "-cp",
+            classPath);
         try (var standard = compiler.getStandardFileManager(diagnostics, Locale.ROOT, StandardCharsets.UTF_8);
              var files = new MemoryFileManager(standard)) {
             var units = standard.getJavaFileObjectsFromPaths(sources);
@@ -101,7 +103,8 @@ final class SourceCompiler {
         }
 
         @Override
-        public JavaFileObject getJavaFileForOutput(Location location, String name, JavaFileObject.Kind kind, FileObject near) {
+        public JavaFileObject getJavaFileForOutput(Location location, String name, JavaFileObject.Kind kind,
+            FileObject near) {
             return new SimpleJavaFileObject(URI.create("memory:///" + name.replace('.', '/') + kind.extension), kind) {
                 @Override
                 public OutputStream openOutputStream() {

@@ -12,7 +12,8 @@ import java.util.UUID;
 /** Types whose JSON is the string that they say of themselves. */
 final class Text {
     private static final Class<?>[] TYPES = {
-        UUID.class, URI.class, URL.class, File.class, Path.class, Locale.class, Currency.class, TimeZone.class, Class.class,
+        UUID.class, URI.class, URL.class, File.class, Path.class, Locale.class, Currency.class, TimeZone.class,
+            Class.class,
     };
 
     private Text() {}

@@ -21,7 +21,8 @@ final class WarmUp {
     static void run() {
         Randomness.warmUp();
         Environment.warmUp();
-        Map<String, Object> context = Map.of("functionName", "f", "requestId", "r", "deadlineMs", 1e13, "memoryLimitInMB", 128);
+        Map<String, Object> context = Map.of("functionName", "f", "requestId", "r", "deadlineMs", 1e13,
+            "memoryLimitInMB", 128);
         for (int i = 0; i < ROUNDS; i++) {
             answerSome(context);
         }
@@ -33,7 +34,8 @@ final class WarmUp {
         try {
             Function function = Function.load(FOLDER);
             for (String event : new String[] {
-                "{\"n\": 1, \"s\": \"\\u00e4\u00e4\", \"l\": [1.5, true, null, -7, 12345678901]}", "{\"fail\": true}", "{\"n\": [1]}",
+                "{\"n\": 1, \"s\": \"\\u00e4\u00e4\", \"l\": [1.5, true, null, -7, 12345678901]}", "{\"fail\": true}",
+                    "{\"n\": [1]}",
                 "not json",
             }) {
                 function.answer(event.getBytes(StandardCharsets.UTF_8), context);
@@ -44,8 +46,8 @@ final class WarmUp {
     }
 
     /**
-     * Leaves what is alive packed together, and zeroes behind it, as pages of zeroes take no room in a snapshot: the room
-     * for new objects is filled with empty arrays until the collector empties it.
+     * Leaves what is alive packed together, and zeroes behind it, as pages of zeroes take no room in a snapshot: the
+     * room for new objects is filled with empty arrays until the collector empties it.
      */
     static void putHeapAtRest() {
         System.gc();
