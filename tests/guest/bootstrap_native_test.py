@@ -20,7 +20,9 @@ import tempfile
 import threading
 import time
 import unittest
+import zlib
 
+REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
 BOOTSTRAP = pathlib.Path("bootstrap")
 SEED = "11" * 32
 TIMEOUT = 60
@@ -895,6 +897,109 @@ class HostileFunction(NativeTest):
         time.sleep(0.1)
         self.assertIsNone(guest.process.poll(), guest.log())
         self.assertIn(function.post("invocation/r-1/response", 1)[0], (202, 403))
+
+
+class Programs(NativeTest):
+    """Real functions: the examples, and the fixtures of the suite that all runtimes share."""
+
+    built = {}
+
+    @classmethod
+    def tearDownClass(cls):
+        for folder in cls.built.values():
+            shutil.rmtree(folder)
+
+    def build(self, make):
+        """The folder of the fixture's function, compiled once."""
+        key = str(make)
+        if key not in self.built:
+            self.built[key] = tempfile.mkdtemp(prefix="bootstrap-test-")
+            subprocess.run([*make, self.built[key]], check=True, stdout=subprocess.DEVNULL)
+        return pathlib.Path(self.built[key])
+
+    def started(self, make, folder=None, checkpoint=False):
+        if folder:
+            subprocess.run(make, check=True, stdout=subprocess.DEVNULL)
+        else:
+            folder = self.build(make)
+        guest = Guest({".snapfaas/function.json": json.dumps({"handler": "bootstrap", "functionName": "f"})})
+        self.addCleanup(guest.close)
+        shutil.copy2(folder / "bootstrap", guest.task / "bootstrap")
+        self.assertEqual(guest.hear(), "ready")
+        guest.tell(f"load {SEED} checkpoint" if checkpoint else f"load {SEED}")
+        return guest
+
+    def loaded(self, make, folder=None, checkpoint=False):
+        guest = self.started(make, folder, checkpoint)
+        self.assertEqual(guest.hear(), "loaded", guest.log())
+        if checkpoint:
+            guest.tell(f"resume {SEED}")
+        return guest
+
+    def ask(self, guest, event):
+        guest.send("context", {"requestId": "r-1", "deadlineMs": 10**15, "invokedFunctionArn": "arn:f",
+                               "clientContext": {"custom": {"k": 1}}})
+        guest.send("event", event)
+        return guest.receive()
+
+    def check_example(self, name):
+        folder = REPOSITORY / "examples" / name
+        guest = self.loaded(["make", "-s", "-C", folder], folder / "function", checkpoint=True)
+        wanted = json.loads((folder / "answer.json").read_text())
+        for _ in range(2):
+            kind, answer = self.ask(guest, (folder / "event.json").read_bytes().rstrip(b"\n"))
+            self.assertEqual((kind, {key: answer.get(key) for key in wanted}), ("result", wanted))
+        return guest, answer
+
+    def test_hello_cpp(self):
+        guest, _ = self.check_example("hello-cpp")
+        self.assertEqual(self.ask(guest, {"name": "x", "language": "?"})[1]["errorType"], "UnknownLanguage")
+        self.assertEqual(self.ask(guest, [])[1]["errorType"], "BadEvent")
+
+    def test_compression_c(self):
+        guest, answer = self.check_example("compression-c")
+        event = (REPOSITORY / "examples/compression-c/event.json").read_bytes().rstrip(b"\n")
+        self.assertEqual(zlib.decompress(base64.b64decode(answer["zlib"])), event)
+        event = b'"' + os.urandom(3_000_000).hex().encode()[:4_000_000] + b'"'
+        answer = self.ask(guest, event)[1]
+        self.assertEqual(zlib.decompress(base64.b64decode(answer["zlib"])), event)
+
+    def fixture(self, name):
+        return [REPOSITORY / "tests/contract/native" / name / "build.sh"]
+
+    def test_main_fixture(self):
+        guest = self.loaded(self.fixture("main"))
+        self.assertEqual(self.ask(guest, {"case": "echo", "value": ["ä", None]}), ("result", {"echo": ["ä", None]}))
+        kind, report = self.ask(guest, {"case": "raise"})
+        self.assertEqual((kind, report["errorType"], report["errorMessage"]), ("error", "std::runtime_error", "wanted: ä"))
+        self.assertEqual(self.ask(guest, {"case": "log", "lines": 2}), ("result", None))
+        self.assertEqual(set(guest.log().splitlines()), {"out 1", "out 2", "err 1", "err 2"})
+        self.assertEqual(self.ask(guest, {"case": "large", "padding": "ä" * 1000, "bytes": 5}),
+                         ("result", {"length": 1000, "text": "xxxxx"}))
+        self.assertEqual(self.ask(guest, {"case": "large", "bytes": 7_000_000})[1]["errorType"],
+                         "Function.ResponseSizeTooLarge")
+        context = self.ask(guest, {"case": "context"})[1]
+        self.assertEqual((context["requestId"], context["arn"], context["custom"]), ("r-1", "arn:f", {"k": 1}))
+        self.assertEqual(self.ask(guest, {"case": "environment"})[1]["cwd"], str(guest.task))
+        self.assertEqual(self.ask(guest, {"case": "sleep", "seconds": 0.01}), ("result", {"slept": 0.01}))
+        self.assertEqual(self.ask(guest, {"case": "count"}), ("result", {"count": 9}))
+        guest.send("event", {"case": "exit"})
+        self.assertEqual(guest.process.wait(TIMEOUT), 3)
+        guest = self.loaded(self.fixture("main"))
+        guest.send("event", {"case": "signal"})
+        self.assertEqual(guest.process.wait(TIMEOUT), -signal.SIGSEGV)
+
+    def test_init_fixture(self):
+        guest = self.started(self.fixture("init"))
+        kind, report = guest.receive()
+        self.assertEqual((kind, report["errorType"], report["errorMessage"]), ("init-error", "std::runtime_error", "wanted: ä"))
+        self.assertEqual(guest.hear(), "failed")
+
+    def test_hooks_fixture(self):
+        guest = self.loaded(self.fixture("hooks"), checkpoint=True)
+        self.assertEqual(self.ask(guest, {})[1]["hooks"], ["before", "after"])
+        guest = self.loaded(self.fixture("hooks"))
+        self.assertEqual(self.ask(guest, {})[1]["hooks"], [])
 
 
 class HostileHost(NativeTest):

@@ -1,0 +1,3 @@
+#!/bin/sh
+# usage: build.sh FOLDER: makes the function that this fixture is, in FOLDER.
+exec "$(dirname "$0")/../build.sh" init "$1"
