@@ -79,7 +79,7 @@ encode <- function(value, always_array = FALSE) {
   if (is.null(value)) return("null")
   if (is.object(value)) return(encode_object(value, always_array))
   if (is.list(value)) return(encode_list(value))
-  if (!is.atomic(value)) stop("JSON has nothing like a ", class(value)[[1L]])
+  if (!is.atomic(value)) stop("JSON has nothing like this: ", class(value)[[1L]])
   cells <- encode_cells(value)
   if (length(dim(value)) > 0L) return(nest(cells, dim(value)))
   if (length(cells) == 1L && !always_array) cells else bracket(cells)
@@ -126,7 +126,7 @@ encode_cells <- function(value) {
     double = encode_doubles(value),
     character = quote_text(value),
     raw = return(quote_text(jsonlite::base64_enc(value))),
-    stop("JSON has nothing like a ", typeof(value), " vector")
+    stop("JSON has nothing like this: ", typeof(value), " vector")
   )
   if (anyNA(value)) cells[is.na(value)] <- "null"
   cells
@@ -158,6 +158,7 @@ encode_object <- function(value, always_array) {
   if (inherits(value, "factor")) return(encode(as.character(value), always_array))
   if (inherits(value, "Date")) return(encode(format(value), always_array))
   if (inherits(value, "POSIXt")) return(encode(format(value, "%Y-%m-%dT%H:%M:%SZ", tz = "UTC"), always_array))
+  if (is.atomic(value) && !inherits(value, "integer64")) return(encode(unclass(value), always_array))
   enc2utf8(unclass(jsonlite::toJSON(value, auto_unbox = !always_array, null = "null", na = "null", digits = NA)))
 }
 
@@ -244,7 +245,9 @@ describe_calls <- function(calls, error, first) {
     texts <- vapply(ends, describe_call, "")
     return(c(first, head_of(texts, half), middle, rev(head_of(rev(texts), half)), raised))
   }
-  c(first, vapply(calls, describe_call, ""), raised)
+  texts <- vapply(calls, describe_call, "")
+  # Code at the top level may be a call of its own.
+  c(if (!identical(first, texts[1L])) first, texts, raised)
 }
 
 report_error <- function(error, stack, type = NULL, request_id = "") {
@@ -362,8 +365,7 @@ answer <- function(handler, values) {
 log_report <- function(report) {
   stack <- unlist(report$stackTrace)
   trace <- if (length(stack) > 0L) c("Traceback (most recent call last):", paste0("  ", stack))
-  cat(c(sprintf("[ERROR] %s: %s", report$errorType, report$errorMessage), trace), sep = "\n", file = stdout())
-  cat("\n", file = stdout())
+  cat(paste0(c(sprintf("[ERROR] %s: %s", report$errorType, report$errorMessage), trace), "\n"), sep = "", file = stdout())
 }
 
 # As `answer`, with errors in the log.

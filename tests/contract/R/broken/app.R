@@ -1,0 +1,3 @@
+handler <- function(event, context) {
+  list(1, 2
+}

@@ -1,0 +1,3 @@
+stop("cannot be loaded")
+
+handler <- function(event, context) NULL

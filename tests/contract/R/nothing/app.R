@@ -1,0 +1,1 @@
+answer <- function(event, context) NULL
