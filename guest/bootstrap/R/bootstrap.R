@@ -21,8 +21,8 @@ LIBRARY_FOLDERS <- c("library", "package", "package/usr/lib/R/site-library")
 
 NATIVE <- local({
   library <- dyn.load(file.path(RUNTIME_FOLDER, "guest.so"))
-  names <- c("keep_descriptors", "read_frame", "drop_frame", "write_frame", "read_control", "write_control", "quote_texts",
-             "drop_texts", "spread_seed", "random_bytes", "flush", "trim")
+  names <- c("keep_descriptors", "read_frame", "drop_frame", "write_frame", "read_control", "write_control",
+             "quote_texts", "drop_texts", "spread_seed", "random_bytes", "flush", "trim")
   sapply(names, function(name) getNativeSymbolInfo(paste0("snapfaas_", name), library)$address, simplify = FALSE)
 })
 
@@ -365,7 +365,8 @@ answer <- function(handler, values) {
 log_report <- function(report) {
   stack <- unlist(report$stackTrace)
   trace <- if (length(stack) > 0L) c("Traceback (most recent call last):", paste0("  ", stack))
-  cat(paste0(c(sprintf("[ERROR] %s: %s", report$errorType, report$errorMessage), trace), "\n"), sep = "", file = stdout())
+  lines <- c(sprintf("[ERROR] %s: %s", report$errorType, report$errorMessage), trace)
+  cat(paste0(lines, "\n"), sep = "", file = stdout())
 }
 
 # As `answer`, with errors in the log.

@@ -29,7 +29,14 @@ constexpr size_t kMaxHeaderBytes = 64;
 constexpr size_t kKeptBytes = 256 * 1024;
 
 // What ReadFrame says of the frame.
-enum FrameStatus : int { kRead = 0, kHasNul = 1, kEndlessHeader = 2, kMalformedHeader = 3, kReadFailed = 4, kNoMemory = 5 };
+enum FrameStatus : int {
+  kRead = 0,
+  kHasNul = 1,
+  kEndlessHeader = 2,
+  kMalformedHeader = 3,
+  kReadFailed = 4,
+  kNoMemory = 5,
+};
 
 char* buffer = nullptr;  // what was read and not yet handed out; one byte larger than capacity, for a NUL
 size_t capacity = 0;
@@ -268,8 +275,8 @@ SNAPFAAS_R snapfaas_read_control(char** line, int* done) {
 
 SNAPFAAS_R snapfaas_write_control(char** line) { WriteAll(kControlOutFd, *line, std::strlen(*line)); }
 
-// `state`: 624 words for R's Mersenne-Twister, of which `seed` is 64 hexadecimal digits: each of the seed's four numbers
-// gives every fourth pair of words. C's own generators, which R's tempfile() uses, get theirs.
+// `state`: 624 words for R's Mersenne-Twister. `seed` is 64 hexadecimal digits: four numbers, each of which gives every
+// fourth pair of words. C's own generators, which R's tempfile() uses, get theirs.
 SNAPFAAS_R snapfaas_spread_seed(char** seed, int* state) {
   constexpr int kWords = 624;
   uint64_t numbers[4] = {};

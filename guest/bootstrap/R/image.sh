@@ -4,7 +4,8 @@
 # other languages than the guest's, and what only a screen can use.
 set -eu
 cd /usr/lib/snapfaas
-R --vanilla --no-echo -e 'compiler::cmpfile("bootstrap.R", "bootstrap.Rc", options = list(suppressAll = TRUE))' >/dev/null
+R --vanilla --no-echo \
+	-e 'compiler::cmpfile("bootstrap.R", "bootstrap.Rc", options = list(suppressAll = TRUE))' >/dev/null
 rm bootstrap.R
 rm -rf /usr/lib/R/library/translations /usr/lib/R/library/tcltk /usr/lib/R/library/*/doc /usr/lib/R/library/*/help \
 	/usr/lib/R/library/*/html /usr/lib/R/library/*/demo /usr/lib/R/library/*/tests \
