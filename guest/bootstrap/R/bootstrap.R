@@ -676,7 +676,11 @@ exercise <- function() {
   list(frame[frame$x > 5, ], frame[order(frame$y), "x"], merge(frame[1:2, ], frame[1:2, ], by = "x"), nrow(frame))
   list(stats::aggregate(y ~ g, frame, mean), with(frame, tapply(y, g, mean)), within(frame, z <- x), is.na(frame))
   list(utils::read.csv(text = "a,b\n1,x\n2,y"), utils::capture.output(utils::str(1:3)), utils::tail(x, 2L))
-  list(jsonlite::fromJSON("{\"a\": [1, 2], \"b\": [{\"c\": 1}]}"), jsonlite::toJSON(list(a = 1, b = frame[1:2, ])))
+  jsonlite::fromJSON("{\"a\": [1, 2], \"b\": [{\"c\": 1}]}")
+  # Of each class once: to find S4's method for a new one writes to 17 MB.
+  values <- list(1L, 1, "a", TRUE, NULL, factor("a"), Sys.Date(), Sys.time(), matrix, list(1L), list(a = "a"))
+  values$frame <- data.frame(i = 1:2, d = c(1, 2), c = c("a", "b"), l = TRUE, f = factor("a"))
+  for (auto_unbox in c(TRUE, FALSE)) jsonlite::toJSON(values, auto_unbox = auto_unbox, digits = NA, null = "null")
   suppressWarnings(as.integer("x"))
   tryCatch(warning("warm"), warning = conditionMessage, finally = suppressMessages(message("warm")))
   try(stop("warm"), silent = TRUE)
