@@ -22,7 +22,7 @@ LIBRARY_FOLDERS <- c("library", "package", "package/usr/lib/R/site-library")
 NATIVE <- local({
   library <- dyn.load(file.path(RUNTIME_FOLDER, "guest.so"))
   names <- c("keep_descriptors", "read_frame", "drop_frame", "write_frame", "read_control", "write_control",
-             "quote_texts", "drop_texts", "spread_seed", "random_bytes", "flush", "trim")
+             "quote_texts", "drop_texts", "spread_seed", "random_bytes", "flush", "trim", "bytes_in_use")
   sapply(names, function(name) getNativeSymbolInfo(paste0("snapfaas_", name), library)$address, simplify = FALSE)
 })
 
@@ -471,9 +471,10 @@ find_handler <- function(name) {
   if (is.null(found)) return(NULL)
   parameters <- names(formals(args(found)))
   if (length(parameters) == 1L && parameters != "...") {
-    list(call = function(event, context) found(event), own_frames = 2L, label = paste0(name, "(event)"))
+    call <- function(event, context) found(event)
+    list(name = name, call = call, own_frames = 2L, label = paste0(name, "(event)"))
   } else {
-    list(call = found, own_frames = 1L, label = paste0(name, "(event, context)"))
+    list(name = name, call = found, own_frames = 1L, label = paste0(name, "(event, context)"))
   }
 }
 
@@ -562,20 +563,18 @@ use_libraries <- function(root) {
   if (length(found) > 0L) .libPaths(c(found, .libPaths()))
 }
 
-# What answers the events of a deployed function, or of a folder that was not deployed.
+# The handler of a deployed function, or of a folder that was not deployed.
 load_deployed <- function(configuration) {
   set_up_environment(configuration)
   setwd(LAMBDA_TASK_ROOT)
   use_libraries(LAMBDA_TASK_ROOT)
-  handler <- configured_handler(configuration[["handler"]])
-  function(values) answer_deployed(handler, values)
+  configured_handler(configuration[["handler"]])
 }
 
 load_folder <- function() {
   if (dir.exists(TASK_ROOT)) setwd(TASK_ROOT)
   use_libraries(TASK_ROOT)
-  handler <- folder_handler()
-  function(values) answer(handler, values)
+  folder_handler()
 }
 
 # R compiles a function when it is called for the second time: in the snapshot it is compiled already.
@@ -589,11 +588,36 @@ compile_functions <- function(environment) {
   }
 }
 
+bytes_in_use <- function() .C(NATIVE$bytes_in_use, 0)[[1L]]
+
+# Makes as many small objects as R has room for in the pages it holds, and leaves them as garbage. Collected memory has
+# holes everywhere, and a request that fills them writes to three times as many pages of the snapshot as one that gets
+# new pages. R collects when it has twice as many cells, so the garbage stays for some requests.
+fill_holes <- function() {
+  count <- 1000L
+  template <- vector("list", count)
+  fill <- function(size, make) {
+    # Until most of what is made needs new memory.
+    for (round in seq_len(500L)) {
+      before <- bytes_in_use()
+      make()
+      if (bytes_in_use() - before > 0.75 * count * size) break
+    }
+  }
+  # R keeps vectors of up to 16 words by their size, and everything that is no vector together.
+  for (words in c(1L, 2L, 4L, 8L, 16L)) {
+    packed <- serialize(rep(list(numeric(words)), count), NULL, xdr = FALSE)
+    fill(48 + 8 * words, function() unserialize(packed))
+  }
+  fill(56, function() as.pairlist(template))
+}
+
 # Twice: what the first finds of finalizers and weak references is free after the second.
 rest_heap <- function() {
   gc()
   gc()
   .C(NATIVE$trim)
+  fill_holes()
 }
 
 # The function that answers events, after the agent's `command`.
@@ -605,13 +629,19 @@ load_function <- function(command) {
   Sys.setenv(AWS_LAMBDA_INITIALIZATION_TYPE = if (snapshot) "snap-start" else "on-demand")
   reseed(words[[2L]])
   configuration <- read_configuration()
-  respond <- if (is.null(configuration)) load_folder() else load_deployed(configuration)
+  handler <- if (is.null(configuration)) load_folder() else load_deployed(configuration)
   if (snapshot) {
     compile_functions(globalenv())
+    handler <- find_handler(handler$name)
     run_hooks(rev(hooks$before))
     rest_heap()
   }
-  respond
+  force(handler)
+  if (is.null(configuration)) {
+    function(values) answer(handler, values)
+  } else {
+    function(values) answer_deployed(handler, values)
+  }
 }
 
 # Behind the function snapshot.

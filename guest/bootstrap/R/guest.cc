@@ -308,3 +308,8 @@ SNAPFAAS_R snapfaas_flush() {
 
 // Memory that R has given back goes to the kernel: it would be in the snapshot else.
 SNAPFAAS_R snapfaas_trim() { ::malloc_trim(0); }
+
+SNAPFAAS_R snapfaas_bytes_in_use(double* bytes) {
+  const struct mallinfo2 info = ::mallinfo2();
+  *bytes = static_cast<double>(info.uordblks + info.hblkhd);
+}
