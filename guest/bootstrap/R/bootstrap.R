@@ -14,8 +14,10 @@ MAX_RESPONSE_BYTES <- 6291556L
 MAX_MESSAGE_CHARACTERS <- 256L * 1024L
 MAX_STACK_LINES <- 100L
 MAX_STACK_LINE_CHARACTERS <- 4L * 1024L
-# A frame above this is not kept a second time while the function runs.
+# A frame above this is not kept a second time while the function runs; an answer above the other leaves memory that the
+# machine may need for something else.
 LARGE_FRAME_BYTES <- 64L * 1024L
+LARGE_ANSWER_BYTES <- 1024L * 1024L
 # Below the function's folder, where R packages may lie; the last is where a Debian package has them.
 LIBRARY_FOLDERS <- c("library", "package", "package/usr/lib/R/site-library")
 
@@ -388,7 +390,12 @@ serve <- function(respond) {
       reply <- respond(values)
       flush_output()
       write_frame(reply[[1L]], reply[[2L]])
+      large <- nchar(reply[[2L]], "bytes") > LARGE_ANSWER_BYTES
       reply <- NULL
+      if (large) {
+        gc()
+        .C(NATIVE$trim)
+      }
     } else {
       give_up(sprintf("the host sent a frame of unknown kind '%s'", substr(kind, 1L, 40L)))
     }
