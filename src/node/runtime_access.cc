@@ -104,7 +104,7 @@ Result<snapshot::LoadedSnapshot> LoadSnapshot(const SnapshotHome& home, faas::Sp
   if (!found) return Forward(found.error());
   auto loaded = faas::LoadSnapshot(files, *found, tier);
   if (!loaded || !PackWorkingPages(home, *catalog, *found, *loaded, tier)) return loaded;
-  found = catalog->Find(KeyOf(files, size));
+  found = catalog->Find(SnapshotKeyOf(files, size));
   if (!found) return Forward(found.error());
   return faas::LoadSnapshot(files, *found, tier);
 }

@@ -52,7 +52,7 @@ void AddField(std::string& fields, std::string_view name, std::string_view value
 }
 
 // Of a string or a number.
-std::string TextOf(const json& object, const char* name) {
+std::string ContextField(const json& object, const char* name) {
   const auto found = object.find(name);
   if (found == object.end()) return {};
   if (found->is_string()) return found->get<std::string>();
@@ -458,9 +458,9 @@ void RuntimeApi::TakeContext(std::string_view payload) {
   if (values.is_discarded()) Die("the host sent a context that is not JSON");
   context_ = {};
   if (!values.is_object()) return;
-  context_.request_id = TextOf(values, "requestId");
-  AddField(context_.fields, "Lambda-Runtime-Deadline-Ms", TextOf(values, "deadlineMs"));
-  AddField(context_.fields, "Lambda-Runtime-Invoked-Function-Arn", TextOf(values, "invokedFunctionArn"));
+  context_.request_id = ContextField(values, "requestId");
+  AddField(context_.fields, "Lambda-Runtime-Deadline-Ms", ContextField(values, "deadlineMs"));
+  AddField(context_.fields, "Lambda-Runtime-Invoked-Function-Arn", ContextField(values, "invokedFunctionArn"));
   if (const auto client = values.find("clientContext"); client != values.end() && client->is_object()) {
     // In ASCII, as header fields are.
     AddField(context_.fields, "Lambda-Runtime-Client-Context",
