@@ -492,10 +492,13 @@ function answerDeployed(handler, payload, contextValues, reply) {
 function isEsModule(file) {
   if (!file.endsWith('.js')) return file.endsWith('.mjs');
   for (let folder = path.dirname(file); ; folder = path.dirname(folder)) {
-    try {
-      return JSON.parse(fs.readFileSync(path.join(folder, 'package.json'), 'utf8')).type === 'module';
-    } catch (error) {
-      if (error.code !== 'ENOENT') return false; // require() says what is wrong with it
+    const description = path.join(folder, 'package.json');
+    if (isFile(description)) {
+      try {
+        return JSON.parse(fs.readFileSync(description, 'utf8')).type === 'module';
+      } catch {
+        return false; // require() says what is wrong with it
+      }
     }
     if (folder === path.dirname(folder) || path.basename(folder) === 'node_modules') return false;
   }
@@ -525,6 +528,7 @@ function loadFile(file) {
   return isEsModule(file) ? import(url.pathToFileURL(file).href) : require(file);
 }
 
+// An exception, which a missing file makes of most functions, costs more than all else here.
 function isFile(file) {
   return fs.statSync(file, { throwIfNoEntry: false })?.isFile() ?? false;
 }
@@ -584,11 +588,12 @@ async function configuredHandler(name) {
 
 // How a deployed function is to be run; nothing of a mere folder. Throws LoadError.
 function readConfiguration() {
+  const file = path.join(TASK_ROOT, CONFIGURATION);
+  if (!isFile(file)) return undefined;
   let configuration;
   try {
-    configuration = JSON.parse(fs.readFileSync(path.join(TASK_ROOT, CONFIGURATION), 'utf8'));
+    configuration = JSON.parse(fs.readFileSync(file, 'utf8'));
   } catch (error) {
-    if (error.code === 'ENOENT' || error.code === 'ENOTDIR') return undefined;
     throw new LoadError(makeReport('Runtime.InitError', `${CONFIGURATION} cannot be read: ${error.message}`));
   }
   if (typeof configuration?.handler !== 'string') {
