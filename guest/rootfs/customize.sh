@@ -16,6 +16,8 @@ rm -rf "$root/usr/lib/snapfaas/openrc"
 
 # The function's folder, under its two names.
 mkdir -p "$root/var/task" "$root/var/tmp"
+# The dynamic linker looks for libraries there, too, and looks no more where it has once found no folder.
+mkdir -p "$root/var/task/lib" "$root/var/task/package/usr/lib/x86_64-linux-gnu"
 rm -rf "$root/srv"
 ln -s var/task "$root/srv"
 

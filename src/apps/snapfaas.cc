@@ -27,7 +27,7 @@ int main(int argc, char** argv) {
                  "~/.local/share/snapfaas)");
   const auto context = [&data] { return cli::MakeContext(data); };
   int exit_code = cli::kExitOk;
-  cli::AddDeployCommand(app, exit_code);
+  cli::AddDeployCommand(app, context, exit_code);
   cli::AddInvokeCommand(app, exit_code);
   cli::AddFunctionCommands(app, exit_code);
   cli::AddNodeCommands(app, exit_code);

@@ -103,7 +103,7 @@ Status Serve(const Options& options) {
       options.state.empty() ? context->data_dir / "node" : std::filesystem::absolute(options.state);
   gateway::Metrics metrics;
   auto node =
-      node::Node::Open({context->data_dir, state, context->bin_dir / "snapfaas-vmm"}, *config, Log,
+      node::Node::Open({context->data_dir, state, context->bin_dir / "snapfaas-vmm", context->share_dir}, *config, Log,
                        [&metrics](const auto& function, const auto& answer) { metrics.Count(function, answer); });
   if (!node) return Forward(node.error());
   gateway::LambdaApi lambda((*node)->registry(), (*node)->code(), (*node)->deployments(),

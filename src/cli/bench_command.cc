@@ -26,7 +26,8 @@ namespace snapfaas::cli {
 namespace {
 
 struct BreakdownOptions : BenchOptions {
-  faas::VmSize size;
+  WantedVmSize wanted_size;
+  faas::VmSize size;  // once the runtime is known
   uint32_t restores = 30;
 };
 
@@ -189,14 +190,19 @@ void AddBreakdown(CLI::App& bench, std::function<Result<Context>()> context, int
   auto* command = bench.add_subcommand("breakdown", "Where the time goes in a boot and in a restore");
   command->fallthrough();
   AddBenchOptions(*command, *options);
-  AddVmSizeOptions(*command, options->size);
+  AddVmSizeOptions(*command, options->wanted_size);
   command->add_option("--restores", options->restores, "number of restores, and of restores by copy")
       ->check(CLI::Range(1, 100'000))
       ->capture_default_str();
   command->callback([options, context = std::move(context), &exit_code] {
     auto found = context();
     auto code = found ? RunBench(*found, *options,
-                                 [&](const OpenedRuntime& runtime) { return BreakDownHere(*options, *found, runtime); })
+                                 [&](const OpenedRuntime& runtime) -> Result<int> {
+                                   auto size = options->wanted_size.For(runtime.recipe);
+                                   if (!size) return Forward(size.error());
+                                   options->size = *size;
+                                   return BreakDownHere(*options, *found, runtime);
+                                 })
                       : Result<int>(Forward(found.error()));
     exit_code = code ? *code : ReportFailure(code.error());
   });
@@ -209,8 +215,8 @@ void AddBenchCommands(CLI::App& app, std::function<Result<Context>()> context, i
   bench->require_subcommand(1);
   bench->fallthrough();
   AddBreakdown(*bench, context, exit_code);
-  AddBenchRestore(*bench, std::move(context), exit_code);
-  AddLoadCommands(*bench, exit_code);
+  AddBenchRestore(*bench, context, exit_code);
+  AddLoadCommands(*bench, std::move(context), exit_code);
 }
 
 }  // namespace snapfaas::cli

@@ -18,8 +18,10 @@
 #include <vector>
 
 #include "base/clock.h"
+#include "base/units.h"
 #include "cli/bench_support.h"
 #include "cli/breakdown_report.h"
+#include "cli/placement.h"
 #include "cli/restore_report.h"
 #include "cli/runtime_access.h"
 #include "cli/vm_options.h"
@@ -27,7 +29,9 @@
 #include "faas/process_spawner.h"
 #include "faas/shell_pool.h"
 #include "faas/timeline.h"
+#include "images/appfs.h"
 #include "images/process.h"
+#include "images/runtimefs.h"
 
 namespace snapfaas::cli {
 namespace {
@@ -42,22 +46,28 @@ std::vector<std::string> AllModes() {
 }
 
 struct RestoreBenchOptions : BenchOptions {
-  std::vector<uint32_t> memory_mib = {128};
+  std::vector<uint32_t> memory_mib;  // empty: the runtime's least
   std::vector<uint32_t> vcpus = {1};
   std::vector<std::string> modes = AllModes();
   std::vector<std::string> layers = {"base", "function"};
   uint32_t runs = 30;
   bool cold = true;
   bool markdown = false;
+  bool all_runtimes = false;
 
   bool Wants(std::string_view mode) const { return std::find(modes.begin(), modes.end(), mode) != modes.end(); }
   bool WantsLayer(std::string_view layer) const {
     return std::find(layers.begin(), layers.end(), layer) != layers.end();
   }
-  std::vector<faas::VmSize> Sizes() const {
+  Result<std::vector<faas::VmSize>> Sizes(const images::RuntimeRecipe& recipe) const {
     std::vector<faas::VmSize> sizes;
+    const auto least = {recipe.min_memory_mib};
     for (const uint32_t count : vcpus) {
-      for (const uint32_t mib : memory_mib) sizes.push_back({mib, count});
+      for (const uint32_t mib : memory_mib.empty() ? std::vector(least) : memory_mib) {
+        auto size = WantedVmSize{mib, count}.For(recipe);
+        if (!size) return Forward(size.error());
+        sizes.push_back(*size);
+      }
     }
     return sizes;
   }
@@ -253,6 +263,9 @@ Status MeasureTier(const RestoreBench& bench, const faas::VmSize& size, faas::Ti
   if (!resets && std::none_of(choices.begin(), choices.end(), wanted)) return {};
   auto layers = LoadLayers(bench, size, tier);
   if (!layers) return Forward(layers.error());
+  if (size == report.boot_size) {
+    report.dirty_mib = static_cast<double>(layers->base.manifest().stored_bytes) / static_cast<double>(1_MiB);
+  }
   const Priming priming(bench, size, layers->base);
   for (const RestoreChoice& choice : choices) {
     if (!wanted(choice)) continue;
@@ -293,7 +306,9 @@ Status MeasureBoots(const RestoreBench& bench, RestoreReport& report) {
 }
 
 Result<RestoreReport> Measure(const RestoreBench& bench) {
-  const auto sizes = bench.options.Sizes();
+  const auto checked = bench.options.Sizes(bench.runtime.recipe);
+  if (!checked) return Forward(checked.error());
+  const std::vector<faas::VmSize>& sizes = *checked;
   RestoreReport report;
   report.host = DescribeHost();
   report.accelerator = AcceleratorName();
@@ -323,7 +338,8 @@ void Print(const RestoreReport& report, const RestoreBenchOptions& options) {
   fmt::print("{}", Conclusions(report));
 }
 
-Result<int> MeasureHere(const RestoreBenchOptions& options, const Context& context, const OpenedRuntime& runtime) {
+Result<RestoreReport> MeasureRuntime(const RestoreBenchOptions& options, const Context& context,
+                                     const OpenedRuntime& runtime) {
   auto appfs = MakeAppfs(options.app, runtime);
   if (!appfs) return Forward(appfs.error());
   auto runtimefs = faas::LoadRuntimefs(runtime.files);
@@ -336,7 +352,11 @@ Result<int> MeasureHere(const RestoreBenchOptions& options, const Context& conte
                                       [&](const faas::ShellKind&) { return faas::OpenPrimeImages(*runtimefs, *base); });
   if (!pool) return Forward(pool.error());
   const RestoreBench bench{options, context, runtime, spawner, **pool, std::move(*appfs), *runtimefs, base};
-  auto report = Measure(bench);
+  return Measure(bench);
+}
+
+Result<int> MeasureHere(const RestoreBenchOptions& options, const Context& context, const OpenedRuntime& runtime) {
+  auto report = MeasureRuntime(options, context, runtime);
   if (!report) return Forward(report.error());
   Print(*report, options);
   if (options.json.empty()) return kExitOk;
@@ -345,7 +365,81 @@ Result<int> MeasureHere(const RestoreBenchOptions& options, const Context& conte
   return kExitOk;
 }
 
+// ---- all runtimes ------------------------------------------------------------------------------------------------
+
+struct RuntimeToMeasure {
+  RestoreBenchOptions options;
+  OpenedRuntime runtime;
+};
+
+// Those that are built and have a function, in place of "{runtime}" in --app.
+Result<std::vector<RuntimeToMeasure>> RuntimesToMeasure(const RestoreBenchOptions& options, const Context& context) {
+  auto listed = images::ListRuntimes(context.data_dir);
+  if (!listed) return Forward(listed.error());
+  std::vector<RuntimeToMeasure> found;
+  for (const images::RuntimeInfo& info : *listed) {
+    RestoreBenchOptions one = options;
+    one.runtime = info.name;
+    one.app = AppOfRuntime(options.app.string(), info.name);
+    auto runtime = OpenRuntime(context, info.name);
+    auto ready = runtime ? images::CheckAppFolder(one.app, runtime->recipe) : Status(Forward(runtime.error()));
+    if (ready) ready = FetchPackages(one.app, *runtime);
+    if (!ready) {
+      fmt::print(stderr, "snapfaas: {} is left out: {}\n", info.name, ready.error().Message());
+      continue;
+    }
+    found.push_back({std::move(one), *std::move(runtime)});
+  }
+  if (found.empty())
+    return Fail(ErrorCode::kNotFound, "no runtime can be measured with --app {}", options.app.string());
+  return found;
+}
+
+Result<int> MeasureAllHere(const RestoreBenchOptions& options, const Context& context,
+                           const std::vector<RuntimeToMeasure>& runtimes) {
+  std::vector<RestoreReport> reports;
+  for (const RuntimeToMeasure& one : runtimes) {
+    fmt::print(stderr, "snapfaas: {}\n", one.options.runtime);
+    auto report = MeasureRuntime(one.options, context, one.runtime);
+    if (report) {
+      reports.push_back(*std::move(report));
+    } else {
+      fmt::print(stderr, "snapfaas: {} FAILED: {}\n", one.options.runtime, report.error().Message());
+    }
+  }
+  if (!reports.empty()) {
+    fmt::print("{}; milliseconds, medians of {} runs (MAD: median absolute deviation)\n\n{}",
+               reports.front().accelerator == "kvm" ? "KVM" : "The emulated host", options.runs,
+               RuntimesTable(reports, options.markdown ? TableStyle::kMarkdown : TableStyle::kTerminal));
+    if (!options.json.empty()) {
+      auto written = WriteReport(options.json, RuntimesJson(reports).dump(2) + "\n");
+      if (!written) return Forward(written.error());
+    }
+  }
+  return reports.size() == runtimes.size() ? kExitOk : kExitFailure;
+}
+
+Result<int> MeasureAll(const RestoreBenchOptions& options, const Context& context) {
+  auto runtimes = RuntimesToMeasure(options, context);
+  if (!runtimes) return Forward(runtimes.error());
+  auto placement = ChoosePlacement();
+  if (!placement) return Forward(placement.error());
+  if (*placement == Placement::kHere) return MeasureAllHere(options, context, *runtimes);
+  std::vector<std::filesystem::path> shares;
+  for (const RuntimeToMeasure& one : *runtimes) shares.push_back(one.options.app);
+  if (options.json.has_parent_path()) shares.push_back(options.json.parent_path());
+  return ForwardThisCommand(context, shares);
+}
+
 }  // namespace
+
+std::string AppOfRuntime(std::string pattern, std::string_view runtime) {
+  constexpr std::string_view kWord = "{runtime}";
+  for (size_t at = pattern.find(kWord); at != std::string::npos; at = pattern.find(kWord, at + runtime.size())) {
+    pattern.replace(at, kWord.size(), runtime);
+  }
+  return pattern;
+}
 
 void AddBenchRestore(CLI::App& bench, std::function<Result<Context>()> context, int& exit_code) {
   auto options = std::make_shared<RestoreBenchOptions>();
@@ -354,11 +448,12 @@ void AddBenchRestore(CLI::App& bench, std::function<Result<Context>()> context, 
       bench.add_subcommand("restore", "The ways to restore, side by side with a boot, a reset and the floor");
   command->fallthrough();
   AddBenchOptions(*command, *options);
+  command->add_flag("--all-runtimes", options->all_runtimes,
+                    "every runtime that is built, in one table, by primed shells unless --modes says otherwise: in "
+                    "--app \"{runtime}\" stands for its name, e.g. tests/contract/{runtime}/main");
   AddVmSizeListOptions(*command, options->memory_mib, options->vcpus);
-  command->add_option("--modes", options->modes, "ways to restore")
-      ->delimiter(',')
-      ->check(CLI::IsMember(AllModes()))
-      ->capture_default_str();
+  auto* modes = command->add_option("--modes", options->modes, "ways to restore");
+  modes->delimiter(',')->check(CLI::IsMember(AllModes()))->capture_default_str();
   command->add_option("--layers", options->layers, "snapshots to restore: base, function")
       ->delimiter(',')
       ->check(CLI::IsMember({"base", "function"}))
@@ -368,8 +463,14 @@ void AddBenchRestore(CLI::App& bench, std::function<Result<Context>()> context, 
       ->capture_default_str();
   command->add_flag("--cold,!--no-cold", options->cold, "from disk: measure without the page cache too (default)");
   command->add_flag("--markdown", options->markdown, "print the table in Markdown");
-  command->callback([options, context = std::move(context), &exit_code] {
+  command->callback([options, modes, context = std::move(context), &exit_code] {
     auto found = context();
+    if (found && options->all_runtimes) {
+      if (modes->count() == 0) options->modes = {"primed"};
+      auto code = MeasureAll(*options, *found);
+      exit_code = code ? *code : ReportFailure(code.error());
+      return;
+    }
     auto code = found ? RunBench(*found, *options,
                                  [&](const OpenedRuntime& runtime) { return MeasureHere(*options, *found, runtime); })
                       : Result<int>(Forward(found.error()));

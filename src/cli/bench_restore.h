@@ -6,6 +6,8 @@
 #include <CLI/CLI.hpp>
 
 #include <functional>
+#include <string>
+#include <string_view>
 
 #include "base/result.h"
 #include "cli/context.h"
@@ -14,5 +16,8 @@ namespace snapfaas::cli {
 
 // Into `bench`; as AddHostCommands (host_commands.h).
 void AddBenchRestore(CLI::App& bench, std::function<Result<Context>()> context, int& exit_code);
+
+// The folder that --app means for a runtime where it is to be measured beside others: "{runtime}" is its name.
+std::string AppOfRuntime(std::string pattern, std::string_view runtime);
 
 }  // namespace snapfaas::cli

@@ -30,6 +30,7 @@ Result<int> RunBench(const Context& context, const BenchOptions& options,
   if (!runtime) return Forward(runtime.error());
   auto folder = images::CheckAppFolder(options.app, runtime->recipe);
   if (!folder) return Forward(folder.error());
+  if (auto fetched = FetchPackages(options.app, *runtime); !fetched) return Forward(fetched.error());
   auto placement = ChoosePlacement();
   if (!placement) return Forward(placement.error());
   if (*placement == Placement::kHere) return here(*runtime);

@@ -20,6 +20,7 @@
 
 #include "base/base64.h"
 #include "base/clock.h"
+#include "base/scratch_folder_for_tests.h"
 #include "cli/context.h"
 #include "cli/deploy_command.h"
 #include "cli/function_commands.h"
@@ -28,6 +29,7 @@
 #include "cli/invoke_command.h"
 #include "cli/node_client.h"
 #include "cli/node_commands.h"
+#include "cli/recipe_for_tests.h"
 #include "images/files.h"
 
 namespace snapfaas::cli {
@@ -219,7 +221,12 @@ class CommandTest : public ::testing::Test {
     if (node_) arguments.insert(arguments.end(), {"--endpoint", node_->url()});
     CLI::App app("test", "snapfaas");
     Ran ran;
-    AddDeployCommand(app, ran.exit_code);
+    AddDeployCommand(
+        app,
+        [this] {
+          return Result<Context>(Context{{}, share_dir_, {}});
+        },
+        ran.exit_code);
     AddInvokeCommand(app, ran.exit_code);
     AddFunctionCommands(app, ran.exit_code);
     AddNodeCommands(app, ran.exit_code);
@@ -257,6 +264,7 @@ class CommandTest : public ::testing::Test {
   std::mutex mutex_;
   Request last_;
   std::optional<FakeNode> node_;
+  std::filesystem::path share_dir_;  // with the recipes; empty: there are none
 };
 
 constexpr char kInvocations[] = "POST /2015-03-31/functions/f/invocations";
@@ -421,6 +429,9 @@ class DeployTest : public CommandTest {
     auto folder = images::TemporaryFolder::Create(::testing::TempDir());
     ASSERT_TRUE(folder);
     folder_.emplace(*std::move(folder));
+    share_.emplace();
+    share_dir_ = share_->path();
+    PutRecipe(share_dir_);
     ASSERT_TRUE(images::WriteWholeFile(folder_->path() / "app.py", "def handler(e, c): pass\n"));
     node_.emplace([this](const Request& request) { return Handle(request); });
   }
@@ -457,6 +468,7 @@ class DeployTest : public CommandTest {
   }
 
   std::optional<images::TemporaryFolder> folder_;
+  std::optional<ScratchFolder> share_;
   Json function_;
   Json created_;
   std::vector<Json> updates_;
@@ -533,6 +545,15 @@ TEST_F(DeployTest, WrongUseIsExitCodeTwo) {
   std::filesystem::rename(folder_->path() / "app.py", folder_->path() / "main.py");
   EXPECT_THAT(Deploy().err, HasSubstr("name the handler by --handler"));
   EXPECT_EQ(Deploy({"--runtime", "python3", "--handler", "main.handler"}).exit_code, kExitOk);
+}
+
+TEST_F(DeployTest, HandlerIsGuessedByTheRuntimeThatLambdasNameStandsFor) {
+  EXPECT_EQ(Deploy({"--runtime", "python3.11"}).exit_code, kExitOk);
+  EXPECT_EQ(created_["Handler"], "app.handler");
+}
+
+TEST_F(DeployTest, OfARuntimeThatIsNotKnownHereNoHandlerIsGuessed) {
+  EXPECT_THAT(Deploy({"--runtime", "cobol"}).err, HasSubstr("name the handler by --handler"));
 }
 
 }  // namespace

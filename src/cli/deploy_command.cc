@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <memory>
@@ -15,7 +16,9 @@
 #include "base/json.h"
 #include "cli/context.h"
 #include "cli/deployment_package.h"
+#include "cli/runtime_access.h"
 #include "http/canonical_request.h"
+#include "images/runtimefs.h"
 
 namespace snapfaas::cli {
 namespace {
@@ -128,8 +131,9 @@ bool Serves(const Json& configuration, const std::string& zip) {
 Result<std::string> ChooseHandler(const FunctionDeployment& options, const DeploymentPackage& package) {
   if (!options.handler.empty()) return options.handler;
   if (package.handler.name.empty()) {
-    return Fail(ErrorCode::kInvalidArgument, "{} has neither app.py nor workload.py: name the handler by --handler",
-                options.source.string());
+    return Fail(ErrorCode::kInvalidArgument,
+                "nothing in {} tells what is called of runtime {}: name the handler by --handler",
+                options.source.string(), options.runtime);
   }
   const std::string& guess = package.handler.name;
   Say(options, package.handler.is_sure
@@ -175,6 +179,18 @@ Result<Json> Update(const NodeClient& node, const FunctionDeployment& options, c
   return WaitUntilReady(node, options);
 }
 
+// The recipe of a runtime that we or Lambda call so.
+std::optional<images::RuntimeRecipe> FindRecipe(const std::filesystem::path& share_dir, const std::string& runtime) {
+  const auto is_it = [&runtime](const images::RuntimeRecipe& recipe) {
+    const auto& names = recipe.lambda_runtimes;
+    return recipe.name == runtime || std::find(names.begin(), names.end(), runtime) != names.end();
+  };
+  auto recipes = images::ListRecipes(share_dir);
+  const auto found = std::find_if(recipes.begin(), recipes.end(), is_it);
+  if (found == recipes.end()) return std::nullopt;
+  return std::move(*found);
+}
+
 struct DeployOptions : FunctionDeployment {
   std::shared_ptr<ClientOptions> client = std::make_shared<ClientOptions>();
 };
@@ -199,16 +215,21 @@ Result<int> Deploy(const NodeClient& node, DeployOptions options) {
 Result<DeployedFunction> DeployFunction(const NodeClient& node, const FunctionDeployment& deployment) {
   auto wanted = WantedConfiguration(deployment);
   if (!wanted) return Forward(wanted.error());
-  auto package = MakePackage(deployment.source);
+  const auto recipe = FindRecipe(deployment.share_dir, deployment.runtime);
+  auto package = MakePackage(deployment.source, recipe ? &*recipe : nullptr);
   if (!package) return Forward(package.error());
   auto known = node.Call("GET", FunctionPath(deployment.name, "/configuration"));
   if (!known && known.error().code != ErrorCode::kNotFound) return Forward(known.error());
+  const auto really = recipe || !known ? recipe : FindRecipe(deployment.share_dir, TextOf(*known, "Runtime"));
+  if (really && deployment.fetch_packages) {
+    if (auto fetched = deployment.fetch_packages(really->name); !fetched) return Forward(fetched.error());
+  }
   auto ready = known ? Update(node, deployment, *package, *wanted) : Create(node, deployment, *package, *wanted);
   if (!ready) return Forward(ready.error());
   return DeployedFunction{*std::move(ready), !known};
 }
 
-void AddDeployCommand(CLI::App& app, int& exit_code) {
+void AddDeployCommand(CLI::App& app, std::function<Result<Context>()> context, int& exit_code) {
   auto options = std::make_shared<DeployOptions>();
   auto* command = app.add_subcommand("deploy", "Deploy a function to a node, or update it");
   command->fallthrough();
@@ -217,7 +238,7 @@ void AddDeployCommand(CLI::App& app, int& exit_code) {
   command->add_option("source", options->source, "its folder, or a zip archive of that")->required();
   command->add_option("--runtime", options->runtime, "language runtime, e.g. python3; required for a new function");
   command->add_option("--handler", options->handler,
-                      "what is called, as module.function (for a new function: what `snapfaas run` would call)");
+                      "what is called, e.g. app.handler (for a new function: what `snapfaas run` would call)");
   command->add_option("--memory", options->memory, "memory of its microVMs in MB (128)");
   command->add_option("--timeout", options->timeout, "seconds that a request may take (3)");
   command->add_option("--env", options->environment, "an environment variable, NAME=VALUE; replaces all there were")
@@ -237,7 +258,19 @@ void AddDeployCommand(CLI::App& app, int& exit_code) {
           "start them from the snapshot of the language runtime")
       ->excludes(with);
   OnParsed(
-      *command, options->client, [options](const NodeClient& node) { return Deploy(node, *options); }, exit_code);
+      *command, options->client,
+      [options, context = std::move(context)](const NodeClient& node) -> Result<int> {
+        auto found = context();
+        if (!found) return Forward(found.error());
+        options->share_dir = found->share_dir;
+        options->fetch_packages = [&](const std::string& runtime) -> Status {
+          auto opened = OpenRuntime(*found, runtime);
+          // The node may be elsewhere, and have it.
+          return opened ? FetchPackages(options->source, *opened) : Status();
+        };
+        return Deploy(node, *options);
+      },
+      exit_code);
 }
 
 }  // namespace snapfaas::cli

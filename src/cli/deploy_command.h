@@ -14,6 +14,7 @@
 
 #include "base/json.h"
 #include "base/result.h"
+#include "cli/context.h"
 #include "cli/node_client.h"
 
 namespace snapfaas::cli {
@@ -26,6 +27,9 @@ struct FunctionDeployment {
   std::string name;
   std::filesystem::path source;
   std::string runtime;
+  std::filesystem::path share_dir;  // where the recipes of the runtimes are
+  // Fetches what a node on this machine may not be able to fetch itself. `runtime` is one of ours; may be empty.
+  std::function<Status(const std::string& runtime)> fetch_packages;
   std::string handler;
   std::optional<uint32_t> memory;
   std::optional<uint32_t> timeout;
@@ -43,6 +47,6 @@ struct DeployedFunction {
 // Returns when the function can be invoked.
 Result<DeployedFunction> DeployFunction(const NodeClient& node, const FunctionDeployment& deployment);
 
-void AddDeployCommand(CLI::App& app, int& exit_code);
+void AddDeployCommand(CLI::App& app, std::function<Result<Context>()> context, int& exit_code);
 
 }  // namespace snapfaas::cli

@@ -20,37 +20,60 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// In the order that `snapfaas run` tries them.
-constexpr std::string_view kHandlerFiles[] = {"app.py", "app/__init__.py", "workload.py", "workload/__init__.py",
-                                              "workload"};
 constexpr uint64_t kMaxHandlerFileBytes = uint64_t{1} << 20;
 
 using Texts = std::map<std::string, std::string>;
 
-bool IsHandlerFile(std::string_view path) {
-  return std::find(std::begin(kHandlerFiles), std::end(kHandlerFiles), path) != std::end(kHandlerFiles);
-}
-
-// "def name(", "name = ..." or "import ... name" at the left margin: what Python sees first of all.
-bool Defines(const std::string& text, const std::string& name) {
-  const std::regex pattern("(^|\n)((async[ \t]+)?def[ \t]+" + name + "[ \t]*\\(|" + name +
-                           "[ \t]*=[^=]|(from|import)[ \t][^\n]*\\b" + name + "\\b)");
-  return std::regex_search(text, pattern);
-}
-
-GuessedHandler GuessHandler(const Texts& texts) {
-  std::string first;
-  for (const std::string_view file : kHandlerFiles) {
-    const auto found = texts.find(std::string(file));
-    if (found == texts.end()) continue;
-    const std::string module(file.substr(0, file.find_first_of("./")));
-    if (first.empty()) first = module;
-    for (const char* name : {"handler", "handle"}) {
-      if (Defines(found->second, name)) return {module + "." + name, true};
-    }
+// With `value` wherever `format` has `word`.
+std::string Filled(std::string format, std::string_view word, std::string_view value) {
+  for (size_t at = format.find(word); at != std::string::npos; at = format.find(word, at + value.size())) {
+    format.replace(at, word.size(), value);
   }
-  return first.empty() ? GuessedHandler() : GuessedHandler{first + ".handler", false};
+  return format;
 }
+
+// What functions are called whom nobody has named, in the order that `snapfaas run` tries them.
+constexpr std::string_view kHandlerNames[] = {"handler", "handle"};
+
+class HandlerGuess {
+ public:
+  explicit HandlerGuess(const images::RuntimeRecipe* recipe) : recipe_(recipe) {}
+
+  bool Wants(std::string_view path) const {
+    if (recipe_ == nullptr) return false;
+    const auto& files = recipe_->handler_files;
+    return std::find(files.begin(), files.end(), path) != files.end();
+  }
+
+  GuessedHandler Of(const Texts& texts) const {
+    GuessedHandler first;
+    if (recipe_ == nullptr) return first;
+    for (const std::string& file : recipe_->handler_files) {
+      const auto found = texts.find(file);
+      if (found == texts.end()) continue;
+      for (const std::string_view name : kHandlerNames) {
+        GuessedHandler handler{Written(file, name), Defines(found->second, name)};
+        if (handler.is_sure) return handler;
+        if (first.name.empty()) first = std::move(handler);
+      }
+    }
+    return first;
+  }
+
+ private:
+  // As the runtime's functions are configured with it.
+  std::string Written(const std::string& file, std::string_view name) const {
+    const std::string module = file.substr(0, file.find_first_of("./"));
+    return Filled(Filled(recipe_->handler_format, "{file}", module), "{name}", name);
+  }
+  bool Defines(const std::string& text, std::string_view name) const {
+    // One that names no function needs none in the file.
+    if (recipe_->handler_format.find("{name}") == std::string::npos) return true;
+    return std::regex_search(text, std::regex(Filled(recipe_->handler_pattern, "{name}", name)));
+  }
+
+  const images::RuntimeRecipe* recipe_;
+};
 
 // Collects what libarchive writes.
 la_ssize_t Append(archive* /*writer*/, void* output, const void* bytes, size_t size) {
@@ -120,7 +143,8 @@ Result<std::vector<std::string>> ListFiles(const fs::path& folder) {
   return files;
 }
 
-Status PackFile(ZipWriter& writer, const fs::path& folder, const std::string& name, Texts& texts) {
+Status PackFile(ZipWriter& writer, const fs::path& folder, const std::string& name, const HandlerGuess& guess,
+                Texts& texts) {
   const fs::path path = folder / name;
   struct stat info {};
   if (::lstat(path.c_str(), &info) != 0) return FailErrno(errno, "cannot look at {}", path.string());
@@ -136,28 +160,28 @@ Status PackFile(ZipWriter& writer, const fs::path& folder, const std::string& na
   }
   auto content = images::ReadWholeFile(path);
   if (!content) return Forward(content.error());
-  if (IsHandlerFile(name) && content->size() <= kMaxHandlerFileBytes) texts[name] = *content;
+  if (guess.Wants(name) && content->size() <= kMaxHandlerFileBytes) texts[name] = *content;
   return writer.AddFile(name, *content, (info.st_mode & 0111) != 0);
 }
 
-Result<DeploymentPackage> PackFolder(const fs::path& folder) {
+Result<DeploymentPackage> PackFolder(const fs::path& folder, const HandlerGuess& guess) {
   auto files = ListFiles(folder);
   if (!files) return Forward(files.error());
   if (files->empty()) return Fail(ErrorCode::kInvalidArgument, "the folder {} has no files", folder.string());
   ZipWriter writer;
   Texts texts;
   for (const std::string& name : *files) {
-    if (auto packed = PackFile(writer, folder, name, texts); !packed) return Forward(packed.error());
+    if (auto packed = PackFile(writer, folder, name, guess, texts); !packed) return Forward(packed.error());
   }
   auto zip = writer.Finish();
   if (!zip) return Forward(zip.error());
-  return DeploymentPackage{*std::move(zip), GuessHandler(texts)};
+  return DeploymentPackage{*std::move(zip), guess.Of(texts)};
 }
 
-Result<DeploymentPackage> ReadArchive(const fs::path& zip) {
+Result<DeploymentPackage> ReadArchive(const fs::path& zip, const HandlerGuess& guess) {
   Texts texts;
-  auto checked = node::ForEachFile(zip, [&texts](node::ZipReader& reader, const node::ZipEntry& entry) -> Status {
-    if (!IsHandlerFile(entry.path) || entry.kind != node::ZipEntry::Kind::kFile) return {};
+  auto checked = node::ForEachFile(zip, [&](node::ZipReader& reader, const node::ZipEntry& entry) -> Status {
+    if (!guess.Wants(entry.path) || entry.kind != node::ZipEntry::Kind::kFile) return {};
     std::string& text = texts[entry.path];
     std::vector<char> buffer(size_t{64} * 1024);
     while (text.size() < kMaxHandlerFileBytes) {
@@ -171,16 +195,17 @@ Result<DeploymentPackage> ReadArchive(const fs::path& zip) {
   if (!checked) return Forward(checked.error(), zip.string());
   auto bytes = images::ReadWholeFile(zip);
   if (!bytes) return Forward(bytes.error());
-  return DeploymentPackage{*std::move(bytes), GuessHandler(texts)};
+  return DeploymentPackage{*std::move(bytes), guess.Of(texts)};
 }
 
 }  // namespace
 
-Result<DeploymentPackage> MakePackage(const fs::path& source) {
+Result<DeploymentPackage> MakePackage(const fs::path& source, const images::RuntimeRecipe* recipe) {
   std::error_code error;
   const fs::file_status status = fs::status(source, error);
   if (!fs::exists(status)) return Fail(ErrorCode::kNotFound, "there is no function folder {}", source.string());
-  return fs::is_directory(status) ? PackFolder(source) : ReadArchive(source);
+  const HandlerGuess guess(recipe);
+  return fs::is_directory(status) ? PackFolder(source, guess) : ReadArchive(source, guess);
 }
 
 }  // namespace snapfaas::cli

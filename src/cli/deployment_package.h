@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "images/runtimefs.h"
 
 namespace snapfaas::cli {
 
@@ -16,12 +17,14 @@ struct GuessedHandler {
 
 struct DeploymentPackage {
   std::string zip;
-  // Where there is neither app nor workload in it: empty.
+  // Where there is none of the runtime's handler files in it: empty.
   GuessedHandler handler;
 };
 
+// `recipe` is of its runtime; null where nobody knows it: no handler is guessed then.
+//
 // Of a folder: its files in order and without their times, so that the same files give the same bytes; __pycache__ and
 // .git stay out. A zip archive goes as it is. kNotFound, kInvalidArgument: `source` is neither.
-Result<DeploymentPackage> MakePackage(const std::filesystem::path& source);
+Result<DeploymentPackage> MakePackage(const std::filesystem::path& source, const images::RuntimeRecipe* recipe);
 
 }  // namespace snapfaas::cli

@@ -7,6 +7,7 @@
 #include <chrono>
 #include <optional>
 
+#include "cli/recipe_for_tests.h"
 #include "images/files.h"
 #include "node/unpacker.h"
 
@@ -23,6 +24,10 @@ class PackageTest : public ::testing::Test {
     ASSERT_TRUE(folder);
     folder_.emplace(*std::move(folder));
     fs::create_directory(Function());
+    PutRecipe(folder_->path() / "share");
+    auto recipe = images::LoadRecipe(folder_->path() / "share", "python3");
+    ASSERT_TRUE(recipe) << recipe.error().Message();
+    recipe_ = *std::move(recipe);
   }
 
   fs::path Function() const { return folder_->path() / "function"; }
@@ -32,7 +37,7 @@ class PackageTest : public ::testing::Test {
   }
 
   DeploymentPackage Pack() {
-    auto package = MakePackage(Function());
+    auto package = MakePackage(Function(), &recipe_);
     EXPECT_TRUE(package) << package.error().Message();
     return package ? *package : DeploymentPackage();
   }
@@ -44,6 +49,7 @@ class PackageTest : public ::testing::Test {
   }
 
   std::optional<images::TemporaryFolder> folder_;
+  images::RuntimeRecipe recipe_;
 };
 
 TEST_F(PackageTest, FolderBecomesAnArchiveThatUnpacksToIt) {
@@ -97,24 +103,42 @@ TEST_F(PackageTest, HandlerThatIsNotToBeSeenIsAGuess) {
   EXPECT_EQ(Guess(), "");
 }
 
+TEST_F(PackageTest, HandlerIsWrittenAsItsRuntimeHasIt) {
+  recipe_.handler_files = {"App.java", "bootstrap"};
+  recipe_.handler_format = "{file}::{name}";
+  recipe_.handler_pattern = images::RuntimeRecipe().handler_pattern;
+  Put("App.java", "class App { Object handle(Object event) { return handlers; } }\n");
+  EXPECT_EQ(Guess(), "App::handle");
+  recipe_.handler_format = "{file}";
+  fs::rename(Function() / "App.java", Function() / "bootstrap");
+  EXPECT_EQ(Guess(), "bootstrap");
+}
+
+TEST_F(PackageTest, WithoutARecipeNoHandlerIsGuessed) {
+  Put("app.py", "def handler(e, c): pass\n");
+  const auto package = MakePackage(Function(), nullptr);
+  ASSERT_TRUE(package);
+  EXPECT_EQ(package->handler.name, "");
+}
+
 TEST_F(PackageTest, ArchiveGoesAsItIs) {
   Put("app.py", "def handle(event): pass\n");
   const std::string bytes = Pack().zip;
   const fs::path zip = folder_->path() / "code.zip";
   ASSERT_TRUE(images::WriteWholeFile(zip, bytes));
-  const auto package = MakePackage(zip);
+  const auto package = MakePackage(zip, &recipe_);
   ASSERT_TRUE(package);
   EXPECT_EQ(package->zip, bytes);
   EXPECT_EQ(package->handler.name, "app.handle");
 }
 
 TEST_F(PackageTest, WhatCannotBeDeployedIsNamed) {
-  EXPECT_THAT(MakePackage(Function()).error().Message(), HasSubstr("has no files"));
-  EXPECT_EQ(MakePackage(folder_->path() / "nowhere").error().code, ErrorCode::kNotFound);
+  EXPECT_THAT(MakePackage(Function(), &recipe_).error().Message(), HasSubstr("has no files"));
+  EXPECT_EQ(MakePackage(folder_->path() / "nowhere", &recipe_).error().code, ErrorCode::kNotFound);
   Put("app.py", std::string(100, 'x'));
-  EXPECT_THAT(MakePackage(Function() / "app.py").error().Message(), HasSubstr("not a whole zip archive"));
+  EXPECT_THAT(MakePackage(Function() / "app.py", &recipe_).error().Message(), HasSubstr("not a whole zip archive"));
   ASSERT_EQ(::mkfifo((Function() / "pipe").c_str(), 0600), 0);
-  EXPECT_THAT(MakePackage(Function()).error().Message(), HasSubstr("pipe is neither a file nor a folder"));
+  EXPECT_THAT(MakePackage(Function(), &recipe_).error().Message(), HasSubstr("pipe is neither a file nor a folder"));
 }
 
 }  // namespace

@@ -98,11 +98,11 @@ std::string RunName(FunctionSnapshots snapshots) {
   return snapshots == FunctionSnapshots::kAsTheyAre ? "load" : fmt::format("snapshots {}", NameOf(snapshots));
 }
 
-Result<LoadRun> RunOnce(const Connected& connected, const LoadCommandOptions& options, const Workload& workload,
-                        const std::vector<Arrival>& plan, FunctionSnapshots snapshots) {
+Result<LoadRun> RunOnce(const Connected& connected, const LoadCommandOptions& options, const Context& context,
+                        const Workload& workload, const std::vector<Arrival>& plan, FunctionSnapshots snapshots) {
   if (options.deploy) {
     const OldVms old_vms = options.snapshots == "both" ? OldVms::kLeaveBehind : OldVms::kKeep;
-    auto deployed = DeployWorkload(connected.node, workload, snapshots, old_vms,
+    auto deployed = DeployWorkload(connected.node, workload, context.share_dir, snapshots, old_vms,
                                    [](std::string_view text) { fmt::print(stderr, "snapfaas: {}\n", text); });
     if (!deployed) return Forward(deployed.error());
   }
@@ -131,7 +131,7 @@ Status WriteLoad(const LoadCommandOptions& options, const LoadTarget& target, co
   return WriteReport(options.json, WithSamples(head, workload, runs));
 }
 
-Result<int> Load(const LoadCommandOptions& options) {
+Result<int> Load(const LoadCommandOptions& options, const Context& context) {
   auto workload = WorkloadOf(options);
   if (!workload) return Forward(workload.error());
   auto plan = MakeArrivals(*workload);
@@ -144,7 +144,7 @@ Result<int> Load(const LoadCommandOptions& options) {
   std::vector<LoadSummary> summaries;
   std::vector<NamedRun> runs;
   for (const FunctionSnapshots snapshots : RunsOf(options.snapshots)) {
-    auto run = RunOnce(*connected, options, *workload, *plan, snapshots);
+    auto run = RunOnce(*connected, options, context, *workload, *plan, snapshots);
     if (!run) return Forward(run.error());
     summaries.push_back(Summarize(RunName(snapshots), *workload, *run));
     runs.push_back({RunName(snapshots), *std::move(run)});
@@ -198,7 +198,7 @@ int ExitCodeOf(const Result<int>& code) {
   return code.error().code == ErrorCode::kInvalidArgument ? kExitUsage : failure;
 }
 
-void AddLoad(CLI::App& bench, int& exit_code) {
+void AddLoad(CLI::App& bench, std::function<Result<Context>()> context, int& exit_code) {
   auto options = std::make_shared<LoadCommandOptions>();
   auto* command = bench.add_subcommand("load", "Send a workload to a running node, and see how it copes");
   command->fallthrough();
@@ -211,7 +211,10 @@ void AddLoad(CLI::App& bench, int& exit_code) {
                    "deploy with or without snapshots of the functions; both: one run each, and how they compare")
       ->check(CLI::IsMember({"on", "off", "both"}))
       ->needs(deploy);
-  command->callback([options, &exit_code] { exit_code = ExitCodeOf(Load(*options)); });
+  command->callback([options, context = std::move(context), &exit_code] {
+    auto found = context();
+    exit_code = ExitCodeOf(found ? Load(*options, *found) : Result<int>(Forward(found.error())));
+  });
 }
 
 void AddOverhead(CLI::App& bench, int& exit_code) {
@@ -229,8 +232,8 @@ void AddOverhead(CLI::App& bench, int& exit_code) {
 
 }  // namespace
 
-void AddLoadCommands(CLI::App& bench, int& exit_code) {
-  AddLoad(bench, exit_code);
+void AddLoadCommands(CLI::App& bench, std::function<Result<Context>()> context, int& exit_code) {
+  AddLoad(bench, std::move(context), exit_code);
   AddOverhead(bench, exit_code);
 }
 

@@ -4,8 +4,13 @@
 
 #include <CLI/CLI.hpp>
 
+#include <functional>
+
+#include "base/result.h"
+#include "cli/context.h"
+
 namespace snapfaas::cli {
 
-void AddLoadCommands(CLI::App& bench, int& exit_code);
+void AddLoadCommands(CLI::App& bench, std::function<Result<Context>()> context, int& exit_code);
 
 }  // namespace snapfaas::cli

@@ -58,13 +58,14 @@ std::string_view NameOf(FunctionSnapshots snapshots) {
   return "as they are";
 }
 
-Status DeployWorkload(const NodeClient& node, const Workload& workload, FunctionSnapshots snapshots, OldVms old_vms,
-                      const std::function<void(std::string_view)>& say) {
+Status DeployWorkload(const NodeClient& node, const Workload& workload, const std::filesystem::path& share_dir,
+                      FunctionSnapshots snapshots, OldVms old_vms, const std::function<void(std::string_view)>& say) {
   bool has_any = false;
   for (const LoadFunction& function : workload.functions) {
     if (function.app.empty()) continue;
     has_any = true;
     FunctionDeployment deployment = DeploymentOf(function, snapshots, old_vms);
+    deployment.share_dir = share_dir;
     deployment.say = say;
     auto deployed = DeployFunction(node, deployment);
     if (!deployed) return Forward(deployed.error(), function.name);

@@ -1,6 +1,7 @@
 // Deploys the functions of a workload, with or without snapshots of their own.
 #pragma once
 
+#include <filesystem>
 #include <functional>
 #include <string_view>
 
@@ -18,7 +19,7 @@ enum class OldVms { kKeep, kLeaveBehind };
 
 // Those with an `app`; returns when all can be invoked and have the snapshots that they are to have. kInvalidArgument:
 // the workload has none. `say` is told what happens.
-Status DeployWorkload(const NodeClient& node, const Workload& workload, FunctionSnapshots snapshots, OldVms old_vms,
-                      const std::function<void(std::string_view)>& say);
+Status DeployWorkload(const NodeClient& node, const Workload& workload, const std::filesystem::path& share_dir,
+                      FunctionSnapshots snapshots, OldVms old_vms, const std::function<void(std::string_view)>& say);
 
 }  // namespace snapfaas::cli

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "cli/http_node_for_tests.h"
+#include "cli/recipe_for_tests.h"
 
 namespace snapfaas::cli {
 namespace {
@@ -59,6 +60,7 @@ class LoadDeployTest : public testing::Test {
   LoadDeployTest() : folder_(testing::TempDir() + "load_deploy_" + std::to_string(::getpid())) {
     std::filesystem::create_directories(folder_);
     std::ofstream(folder_ / "app.py") << "def handler(event, context):\n    return event\n";
+    PutRecipe(folder_ / "share");
     workload_.functions.resize(2);
     LoadFunction& function = workload_.functions[0];
     function.name = "mine";
@@ -78,7 +80,7 @@ class LoadDeployTest : public testing::Test {
     options.endpoint = node_.url();
     auto client = NodeClient::Connect(options);
     if (!client) return Forward(client.error());
-    return DeployWorkload(*client, workload_, snapshots, old_vms, {});
+    return DeployWorkload(*client, workload_, folder_ / "share", snapshots, old_vms, {});
   }
 
   std::filesystem::path folder_;

@@ -47,21 +47,37 @@ Row RowOf(const RestoreReport& report, const RestoreSample& sample) {
 // Names stand to the left of their column, numbers to the right.
 constexpr size_t kNameColumns = 3;
 
-std::string Line(const Row& row, const std::vector<size_t>& widths, TableStyle style) {
+std::string Line(const Row& row, const std::vector<size_t>& widths, TableStyle style, size_t names) {
   std::string line;
   for (size_t column = 0; column < row.size(); ++column) {
     line += column == 0 ? "" : "  ";
-    line += column < kNameColumns ? fmt::format("{:<{}}", row[column], widths[column])
-                                  : fmt::format("{:>{}}", row[column], widths[column]);
+    line += column < names ? fmt::format("{:<{}}", row[column], widths[column])
+                           : fmt::format("{:>{}}", row[column], widths[column]);
   }
   if (style == TableStyle::kMarkdown) return fmt::format("| {} |\n", fmt::join(row, " | "));
   return line + "\n";
 }
 
-std::string MarkdownRule() {
+std::string MarkdownRule(size_t columns, size_t names) {
   std::string rule = "|";
-  for (size_t column = 0; column < Header().size(); ++column) rule += column < kNameColumns ? "---|" : "---:|";
+  for (size_t column = 0; column < columns; ++column) rule += column < names ? "---|" : "---:|";
   return rule + "\n";
+}
+
+// The first row has the titles.
+std::string Lines(const std::vector<Row>& rows, TableStyle style, size_t names) {
+  std::vector<size_t> widths(rows.front().size());
+  for (const Row& row : rows) {
+    for (size_t column = 0; column < row.size(); ++column) {
+      widths[column] = std::max(widths[column], row[column].size());
+    }
+  }
+  std::string table;
+  for (const Row& row : rows) {
+    table += Line(row, widths, style, names);
+    if (style == TableStyle::kMarkdown && &row == &rows.front()) table += MarkdownRule(row.size(), names);
+  }
+  return table;
 }
 
 std::string Describe(const faas::VmSize& size) { return fmt::format("{} MiB, {} vCPU", size.memory_mib, size.vcpus); }
@@ -97,6 +113,25 @@ std::pair<faas::VmSize, faas::VmSize> SmallestAndLargest(const RestoreReport& re
 const RestoreSample* Usual(const RestoreReport& report, std::string_view layer, const faas::VmSize& size) {
   const RestoreSample* primed = Find(report, "primed", "memory", layer, size);
   return primed != nullptr ? primed : Find(report, kDefaultRestore, "memory", layer, size);
+}
+
+// The time to the first answer from `sample`; "-" where it was not measured.
+std::string ResponseOf(const RestoreSample* sample) {
+  return sample == nullptr ? "-" : WithDeviation(SamplesOf(sample->runs, "response"));
+}
+
+Row RuntimeRow(const RestoreReport& report) {
+  const RestoreSample* base = Usual(report, "base", report.boot_size);
+  const RestoreSample* function = Usual(report, "function", report.boot_size);
+  const double boot = MedianOf(report.boots, "ready");
+  return {report.runtime,
+          std::to_string(report.boot_size.memory_mib),
+          fmt::format("{:.0f}", boot),
+          base == nullptr ? "-" : WithDeviation(SamplesOf(base->runs, "ready")),
+          ResponseOf(base),
+          ResponseOf(function),
+          fmt::format("{:.1f}", report.dirty_mib),
+          base == nullptr ? "-" : fmt::format("{:.0f}x", boot / Ready(*base))};
 }
 
 std::string CompareLayer(const RestoreReport& report, std::string_view layer) {
@@ -200,18 +235,24 @@ nlohmann::ordered_json ToJson(const RestoreReport& report) {
 std::string Table(const RestoreReport& report, TableStyle style) {
   std::vector<Row> rows = {Header()};
   for (const RestoreSample& sample : report.samples) rows.push_back(RowOf(report, sample));
-  std::vector<size_t> widths(rows.front().size());
-  for (const Row& row : rows) {
-    for (size_t column = 0; column < row.size(); ++column) {
-      widths[column] = std::max(widths[column], row[column].size());
-    }
+  return Lines(rows, style, kNameColumns);
+}
+
+std::string RuntimesTable(const std::vector<RestoreReport>& reports, TableStyle style) {
+  std::vector<Row> rows = {{"runtime", "MiB", "boot", "restore ready (MAD)", "response (MAD)", "own snapshot (MAD)",
+                            "dirty MiB", "boot/ready"}};
+  for (const RestoreReport& report : reports) rows.push_back(RuntimeRow(report));
+  return Lines(rows, style, 1);
+}
+
+nlohmann::ordered_json RuntimesJson(const std::vector<RestoreReport>& reports) {
+  auto runtimes = nlohmann::ordered_json::array();
+  for (const RestoreReport& report : reports) {
+    nlohmann::ordered_json one = {{"runtime", report.runtime}, {"dirty_mib", report.dirty_mib}};
+    one.update(ToJson(report));
+    runtimes.push_back(std::move(one));
   }
-  std::string table;
-  for (const Row& row : rows) {
-    table += Line(row, widths, style);
-    if (style == TableStyle::kMarkdown && &row == &rows.front()) table += MarkdownRule();
-  }
-  return table;
+  return {{"runtimes", std::move(runtimes)}};
 }
 
 std::string Conclusions(const RestoreReport& report) {

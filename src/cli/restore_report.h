@@ -40,6 +40,7 @@ struct RestoreReport {
   Runs boots;                          // of BootBreakdown; not empty
   std::vector<FloorSample> floors;     // a size each; not empty
   std::vector<RestoreSample> samples;  // by size, in the order of `floors`
+  double dirty_mib = 0;                // that the base snapshot of `boot_size` holds
 };
 
 nlohmann::ordered_json ToJson(const RestoreReport& report);
@@ -48,6 +49,12 @@ enum class TableStyle { kTerminal, kMarkdown };
 
 // A row for each sample.
 std::string Table(const RestoreReport& report, TableStyle style);
+
+// Several runtimes, each at its own `boot_size`: a row for each, of what a node does where that was measured (a primed
+// shell), else of a prefetch. The rows are all raw samples' medians.
+std::string RuntimesTable(const std::vector<RestoreReport>& reports, TableStyle style);
+// {"runtimes": [...]}: of each its ToJson with "dirty_mib".
+nlohmann::ordered_json RuntimesJson(const std::vector<RestoreReport>& reports);
 
 // The floors, then how the ways compare at the first size, a line each; a comparison whose samples were not measured is
 // left out.

@@ -153,5 +153,28 @@ TEST(ParsePrivateKib, MissingFieldIsCorrupt) {
   }
 }
 
+TEST(RestoreReport, RuntimesHaveARowEach) {
+  RestoreReport python = MadeUp();
+  python.dirty_mib = 31.25;
+  RestoreReport ruby = MadeUp();
+  ruby.runtime = "ruby";
+  ruby.samples.resize(1);
+  const auto lines = LinesOf(RuntimesTable({python, ruby}, TableStyle::kMarkdown));
+  ASSERT_EQ(lines.size(), 4U);
+  EXPECT_THAT(lines[0], HasSubstr("| runtime | MiB | boot |"));
+  EXPECT_EQ(lines[1], "|---|---:|---:|---:|---:|---:|---:|---:|");
+  EXPECT_EQ(lines[2], "| python3 | 128 | 400 | 4.00 (1.00) | 8.00 (1.00) | 16.00 (1.00) | 31.2 | 100x |");
+  EXPECT_EQ(lines[3], "| ruby | 128 | 400 | - | - | - | 0.0 | - |");
+}
+
+TEST(RestoreReport, RuntimesJsonHasAllSamples) {
+  RestoreReport report = MadeUp();
+  report.dirty_mib = 31.5;
+  const auto json = RuntimesJson({report});
+  EXPECT_EQ(json["runtimes"][0]["runtime"], "python3");
+  EXPECT_EQ(json["runtimes"][0]["dirty_mib"], 31.5);
+  EXPECT_EQ(json["runtimes"][0]["samples"], ToJson(report)["samples"]);
+}
+
 }  // namespace
 }  // namespace snapfaas::cli

@@ -34,7 +34,8 @@ namespace {
 struct RunOptions {
   std::string runtime;
   std::filesystem::path app;
-  faas::VmSize size;
+  WantedVmSize wanted_size;
+  faas::VmSize size;  // once the runtime is known
   bool boot = false;
   std::string restore = kDefaultRestore;
   std::string layer = "auto";
@@ -222,12 +223,16 @@ Result<int> RunHere(const RunOptions& options, const Context& context, const Ope
   return options.boot ? ServeBooted(options, context, runtime) : ServeRestored(options, context, runtime);
 }
 
-Result<int> Run(const RunOptions& options, const Context& context) {
+Result<int> Run(RunOptions options, const Context& context) {
   // What can be wrong here is said before an emulated host is started for it.
   auto runtime = OpenRuntime(context, options.runtime);
   if (!runtime) return Forward(runtime.error());
   auto folder = images::CheckAppFolder(options.app, runtime->recipe);
   if (!folder) return Forward(folder.error());
+  auto size = options.wanted_size.For(runtime->recipe);
+  if (!size) return Forward(size.error());
+  options.size = *size;
+  if (auto fetched = FetchPackages(options.app, *runtime); !fetched) return Forward(fetched.error());
   auto placement = ChoosePlacement();
   if (!placement) return Forward(placement.error());
   if (*placement == Placement::kEmulatedHost) return ForwardThisCommand(context, {options.app});
@@ -242,7 +247,7 @@ void AddRunCommand(CLI::App& app, std::function<Result<Context>()> context, int&
   command->fallthrough();
   command->add_option("--runtime", options->runtime, "language runtime, e.g. python3")->required();
   command->add_option("--app", options->app, "folder of the function")->required();
-  AddVmSizeOptions(*command, options->size);
+  AddVmSizeOptions(*command, options->wanted_size);
   auto* boot = command->add_flag("--boot", options->boot, "start by booting, without a snapshot");
   std::vector<std::string> restores;
   for (const RestoreChoice& choice : RestoreChoices()) {

@@ -27,6 +27,13 @@ Result<OpenedRuntime> OpenRuntime(const Context& context, const std::string& nam
   return node::OpenRuntime(context.data_dir, name);
 }
 
+Status FetchPackages(const std::filesystem::path& app_dir, const OpenedRuntime& runtime) {
+  auto fetched = images::FetchFunctionPackages(
+      app_dir, runtime.packages, [](std::string_view line) { fmt::print(stderr, "snapfaas: {}\n", line); });
+  if (!fetched) return Forward(fetched.error());
+  return {};
+}
+
 Result<UniqueFd> MakeAppfs(const std::filesystem::path& app_dir, const OpenedRuntime& runtime) {
   std::error_code failure;
   const auto parent = std::filesystem::temp_directory_path(failure);
@@ -34,7 +41,8 @@ Result<UniqueFd> MakeAppfs(const std::filesystem::path& app_dir, const OpenedRun
   auto folder = images::TemporaryFolder::Create(parent);
   if (!folder) return Forward(folder.error());
   const auto image = folder->path() / "appfs.erofs";
-  auto built = images::BuildAppfs(app_dir, runtime.recipe, runtime.compile_command, image);
+  auto built = images::BuildAppfs(app_dir, runtime.recipe, runtime.compile_command, image,
+                                  images::HandlerCheck::kRequired, runtime.packages);
   if (!built) return Forward(built.error());
   UniqueFd file(::open(image.c_str(), O_RDONLY | O_CLOEXEC));
   if (!file.valid()) return FailErrno(errno, "opening {}", image.string());

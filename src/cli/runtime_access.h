@@ -33,6 +33,10 @@ Result<OpenedRuntime> OpenRuntime(const Context& context, const std::string& nam
 
 std::filesystem::path VmmPath(const Context& context);
 
+// Fetches the Debian packages that a function asks for, where they are not there yet: in the emulated host, which has
+// no network, they must be.
+Status FetchPackages(const std::filesystem::path& app_dir, const OpenedRuntime& runtime);
+
 // The function's image as an open file that has no name any more.
 Result<UniqueFd> MakeAppfs(const std::filesystem::path& app_dir, const OpenedRuntime& runtime);
 

@@ -14,67 +14,16 @@
 
 #include "base/json.h"
 #include "base/units.h"
-#include "cli/host_commands.h"
-#include "cli/placement.h"
+#include "cli/restore_timing.h"
 #include "cli/runtime_access.h"
+#include "cli/runtime_build.h"
+#include "cli/table.h"
 #include "cli/vm_options.h"
-#include "faas/process_spawner.h"
 
 namespace snapfaas::cli {
 namespace {
 
-struct BuildOptions {
-  std::string name;
-  faas::VmSize size;
-  bool force = false;
-};
-
 double ToMib(uint64_t bytes) { return static_cast<double>(bytes) / static_cast<double>(1_MiB); }
-
-void ShowProgress(std::string_view line) { fmt::print(stderr, "snapfaas: {}\n", line); }
-
-Result<int> TakeSnapshotHere(const BuildOptions& options, const Context& context, const OpenedRuntime& runtime) {
-  faas::ProcessSpawner spawner(VmmPath(context));
-  const auto rebuild = options.force ? Rebuild::kAlways : Rebuild::kWhereNeeded;
-  auto manifest = BuildSnapshotWhereNeeded(context, spawner, runtime.files, options.size, rebuild, kBootTimeoutSeconds);
-  if (!manifest) return Forward(manifest.error());
-  ShowProgress(fmt::format("{} is ready: base snapshot of {} MiB and {} vCPU, {:.1f} MiB of it dirty", options.name,
-                           options.size.memory_mib, options.size.vcpus, ToMib(manifest->stored_bytes)));
-  return kExitOk;
-}
-
-Result<int> TakeSnapshot(const BuildOptions& options, const Context& context) {
-  auto runtime = OpenRuntime(context, options.name);
-  if (!runtime) return Forward(runtime.error());
-  auto placement = ChoosePlacement();
-  if (!placement) return Forward(placement.error());
-  if (*placement == Placement::kHere) return TakeSnapshotHere(options, context, *runtime);
-  // Not this command line: it may be that of `build`, whose images are not to be looked at again in there.
-  auto executable = ExecutablePath();
-  if (!executable) return Forward(executable.error());
-  std::vector<std::string> arguments = {executable->string(),
-                                        "--data",
-                                        context.data_dir.string(),
-                                        "runtime",
-                                        "snapshot",
-                                        options.name,
-                                        "--memory",
-                                        std::to_string(options.size.memory_mib),
-                                        "--vcpus",
-                                        std::to_string(options.size.vcpus)};
-  if (options.force) arguments.emplace_back("--force");
-  return RunInEmulatedHost(context, std::move(arguments));
-}
-
-Result<int> Build(const BuildOptions& options, const Context& context) {
-  if (options.force) {
-    auto removed = images::RemoveRuntime(context.data_dir, options.name);
-    if (!removed && removed.error().code != ErrorCode::kNotFound) return Forward(removed.error());
-  }
-  auto images = images::BuildRuntime(context.data_dir, context.share_dir, options.name, ShowProgress);
-  if (!images) return Forward(images.error());
-  return TakeSnapshot(options, context);
-}
 
 using Entries = std::vector<snapshot::Catalog::Entry>;
 
@@ -88,8 +37,15 @@ Result<Entries> ListSnapshots(const Context& context) {
   return catalog->List();
 }
 
-bool BelongsTo(const snapshot::Catalog::Entry& entry, const std::string& runtime) {
+bool IsBaseOf(const snapshot::Catalog::Entry& entry, const std::string& runtime) {
+  if (!entry.is_base) return false;
   return entry.manifest ? entry.manifest->key.runtime == runtime : entry.folder.starts_with(runtime + "-");
+}
+
+std::vector<std::string> NamesOf(const std::vector<images::RuntimeRecipe>& recipes) {
+  std::vector<std::string> names;
+  for (const auto& recipe : recipes) names.push_back(recipe.name);
+  return names;
 }
 
 std::string FormatTime(int64_t unix_seconds) {
@@ -101,22 +57,31 @@ std::string FormatTime(int64_t unix_seconds) {
   return std::string(text, size);
 }
 
-nlohmann::ordered_json ToJson(const snapshot::Catalog::Entry& entry) {
+nlohmann::ordered_json ToJson(const snapshot::Catalog::Entry& entry, const Context& context) {
   if (!entry.manifest) return {{"folder", entry.folder}, {"error", entry.manifest.error().Message()}};
   const auto& manifest = *entry.manifest;
-  return {{"folder", entry.folder},
-          {"memory_mib", manifest.key.memory_mib},
-          {"vcpus", manifest.key.vcpus},
-          {"dirty_mib", ToMib(manifest.stored_bytes)},
-          {"created", FormatTime(manifest.created_unix_ms / 1000)}};
+  nlohmann::ordered_json json = {{"folder", entry.folder},
+                                 {"memory_mib", manifest.key.memory_mib},
+                                 {"vcpus", manifest.key.vcpus},
+                                 {"dirty_mib", ToMib(manifest.stored_bytes)},
+                                 {"created", FormatTime(manifest.created_unix_ms / 1000)}};
+  if (const auto timing = FindRestoreTiming(context.data_dir, manifest)) {
+    json["restore_ms"] = timing->MedianMs();
+    json["restore_samples_ms"] = timing->ready_ms;
+    json["accelerator"] = timing->accelerator;
+  }
+  return json;
 }
 
-nlohmann::ordered_json ToJson(const images::RuntimeInfo& info, const Entries& entries) {
+nlohmann::ordered_json ToJson(const images::RuntimeInfo& info, const Entries& entries, const Context& context) {
   auto snapshots = nlohmann::ordered_json::array();
   for (const auto& entry : entries) {
-    if (BelongsTo(entry, info.name)) snapshots.push_back(ToJson(entry));
+    if (IsBaseOf(entry, info.name)) snapshots.push_back(ToJson(entry, context));
   }
   return {{"name", info.name},
+          {"version", info.version},
+          {"lambda_runtimes", info.lambda_runtimes},
+          {"min_memory_mib", info.min_memory_mib},
           {"kernel", info.kernel_release},
           {"runtimefs_mib", ToMib(info.rootfs_bytes)},
           {"initramfs_mib", ToMib(info.initramfs_bytes)},
@@ -124,19 +89,45 @@ nlohmann::ordered_json ToJson(const images::RuntimeInfo& info, const Entries& en
           {"snapshots", std::move(snapshots)}};
 }
 
-void PrintRuntime(const images::RuntimeInfo& info, const Entries& entries) {
-  fmt::print("{}: kernel {}, runtimefs {:.1f} MiB, built {}\n", info.name, info.kernel_release,
-             ToMib(info.rootfs_bytes), FormatTime(info.built_unix_seconds));
-  for (const auto& entry : entries) {
-    if (!BelongsTo(entry, info.name)) continue;
-    if (entry.manifest) {
-      fmt::print("  snapshot {:>4} MiB {} vCPU: {:.1f} MiB dirty, taken {}\n", entry.manifest->key.memory_mib,
-                 entry.manifest->key.vcpus, ToMib(entry.manifest->stored_bytes),
-                 FormatTime(entry.manifest->created_unix_ms / 1000));
-    } else {
-      fmt::print("  snapshot {}: {}\n", entry.folder, entry.manifest.error().Message());
+std::string Words(const std::vector<std::string>& words) {
+  return words.empty() ? "-" : fmt::format("{}", fmt::join(words, " "));
+}
+
+// A row for each base snapshot; of a runtime that has none one row, with a hint.
+void PrintRuntimes(const std::vector<images::RuntimeInfo>& runtimes, const Entries& entries, const Context& context) {
+  const std::vector<Column> columns = {{"runtime"},
+                                       {"version"},
+                                       {"image", Align::kRight},
+                                       {"memory", Align::kRight},
+                                       {"vcpus", Align::kRight},
+                                       {"dirty", Align::kRight},
+                                       {"restore", Align::kRight},
+                                       {"for Lambda's"}};
+  std::vector<std::vector<std::string>> rows;
+  for (const auto& info : runtimes) {
+    const auto row = [&](const std::string& memory, const std::string& vcpus, const std::string& dirty,
+                         const std::string& restore) {
+      rows.push_back({info.name, info.version.empty() ? "-" : info.version,
+                      fmt::format("{:.1f} MiB", ToMib(info.rootfs_bytes)), memory, vcpus, dirty, restore,
+                      Words(info.lambda_runtimes)});
+    };
+    bool has_any = false;
+    for (const auto& entry : entries) {
+      if (!IsBaseOf(entry, info.name)) continue;
+      has_any = true;
+      if (!entry.manifest) {
+        row("-", "-", "unusable", "-");
+        continue;
+      }
+      const auto& manifest = *entry.manifest;
+      const auto timing = FindRestoreTiming(context.data_dir, manifest);
+      row(fmt::format("{} MiB", manifest.key.memory_mib), std::to_string(manifest.key.vcpus),
+          fmt::format("{:.1f} MiB", ToMib(manifest.stored_bytes)),
+          timing ? fmt::format("{:.1f} ms", timing->MedianMs()) : "-");
     }
+    if (!has_any) row("-", "-", "no snapshot", "-");
   }
+  fmt::print("{}", FormatTable(columns, rows));
 }
 
 enum class ListFormat { kText, kJson };
@@ -148,12 +139,16 @@ Result<int> ListRuntimes(ListFormat format, const Context& context) {
   if (!entries) return Forward(entries.error());
   if (format == ListFormat::kJson) {
     auto list = nlohmann::ordered_json::array();
-    for (const auto& info : *runtimes) list.push_back(ToJson(info, *entries));
+    for (const auto& info : *runtimes) list.push_back(ToJson(info, *entries, context));
     fmt::print("{}\n", list.dump(2));
     return kExitOk;
   }
-  if (runtimes->empty()) fmt::print("no runtime is built; build one: snapfaas runtime build python3\n");
-  for (const auto& info : *runtimes) PrintRuntime(info, *entries);
+  if (runtimes->empty()) {
+    fmt::print("no runtime is built; build some: snapfaas runtime build NAME... or --all; there are {}\n",
+               Words(NamesOf(images::ListRecipes(context.share_dir))));
+    return kExitOk;
+  }
+  PrintRuntimes(*runtimes, *entries, context);
   return kExitOk;
 }
 
@@ -214,7 +209,7 @@ Result<int> ListStore(ListFormat format, const Context& context) {
     fmt::print("{}\n", list.dump(2));
     return kExitOk;
   }
-  if (entries->empty()) fmt::print("there is no snapshot; take one: snapfaas runtime build python3\n");
+  if (entries->empty()) fmt::print("there is no snapshot; take one: snapfaas runtime build NAME\n");
   uint64_t disk_bytes = 0;
   for (const auto& entry : *entries) {
     PrintSnapshot(entry);
@@ -277,12 +272,44 @@ void OnSelected(CLI::App& command, std::function<Result<Context>()> context, int
   });
 }
 
-std::shared_ptr<BuildOptions> AddBuildOptions(CLI::App& command) {
-  auto options = std::make_shared<BuildOptions>();
-  command.add_option("name", options->name, "language runtime, e.g. python3")->required();
-  AddVmSizeOptions(command, options->size);
-  command.add_flag("--force", options->force, "make anew what is up to date, too");
-  return options;
+void AddForceFlag(CLI::App& command, Force& force) {
+  command.add_flag_callback(
+      "--force", [&force] { force = Force::kYes; }, "make anew what is up to date, too");
+}
+
+void AddBuild(CLI::App& runtime, std::function<Result<Context>()> context, int& exit_code) {
+  auto* build = runtime.add_subcommand("build", "Build the images of runtimes and take their base snapshots");
+  build->fallthrough();
+  auto options = std::make_shared<RuntimeBuildOptions>();
+  auto all = std::make_shared<bool>(false);
+  auto* names = build->add_option("names", options->names, "language runtimes, e.g. python3");
+  build->add_flag("--all", *all, "all there are")->excludes(names);
+  AddVmSizeOptions(*build, options->size);
+  AddForceFlag(*build, options->force);
+  build->add_option("--jobs", options->jobs, "images that are built at a time (else the number of processors)")
+      ->check(CLI::Range(1, 64));
+  OnSelected(*build, std::move(context), exit_code, [options, all](const Context& found) -> Result<int> {
+    if (*all) options->names = NamesOf(images::ListRecipes(found.share_dir));
+    if (options->names.empty()) throw CLI::RequiredError("the name of a runtime, or --all,");
+    return BuildRuntimes(*options, found);
+  });
+}
+
+void AddSnapshot(CLI::App& runtime, std::function<Result<Context>()> context, int& exit_code) {
+  auto* take = runtime.add_subcommand("snapshot", "Take the base snapshot of a runtime that is built");
+  take->fallthrough();
+  struct Options {
+    std::string name;
+    WantedVmSize size;
+    Force force = Force::kNo;
+  };
+  auto options = std::make_shared<Options>();
+  take->add_option("name", options->name, "language runtime, e.g. python3")->required();
+  AddVmSizeOptions(*take, options->size);
+  AddForceFlag(*take, options->force);
+  OnSelected(*take, std::move(context), exit_code, [options](const Context& found) {
+    return TakeBaseSnapshot(options->name, options->size, options->force, found);
+  });
 }
 
 // Before the number is read, which would make a large one of it.
@@ -317,15 +344,8 @@ void AddRuntimeCommands(CLI::App& app, std::function<Result<Context>()> context,
   runtime->require_subcommand(1);
   runtime->fallthrough();
 
-  auto* build = runtime->add_subcommand("build", "Build a runtime's images and take its base snapshot");
-  build->fallthrough();
-  OnSelected(*build, context, exit_code,
-             [options = AddBuildOptions(*build)](const Context& found) { return Build(*options, found); });
-
-  auto* take = runtime->add_subcommand("snapshot", "Take the base snapshot of a runtime that is built");
-  take->fallthrough();
-  OnSelected(*take, context, exit_code,
-             [options = AddBuildOptions(*take)](const Context& found) { return TakeSnapshot(*options, found); });
+  AddBuild(*runtime, context, exit_code);
+  AddSnapshot(*runtime, context, exit_code);
 
   auto* list = runtime->add_subcommand("ls", "List the runtimes that are built, and their snapshots");
   list->fallthrough();

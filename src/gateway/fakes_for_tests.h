@@ -168,7 +168,7 @@ class FakeView : public node::NodeView {
   }
 
   Result<std::vector<node::RuntimeInfo>> Runtimes() override {
-    return std::vector{node::RuntimeInfo{"python3", "6.1", {"python3.11", "python3.12"}}};
+    return std::vector{node::RuntimeInfo{"python3", "Python 3.11", "6.1", {"python3.11", "python3.12"}}};
   }
 
   Result<LogPiece> ReadLog(const std::string& function, std::optional<uint64_t> from, uint64_t max_bytes) override {

@@ -5,7 +5,6 @@
 #include <ctime>
 
 #include "registry/code_store.h"
-#include "registry/runtimes.h"
 
 namespace snapfaas::gateway {
 namespace {
@@ -50,7 +49,8 @@ std::string LastModifiedText(int64_t unix_ms) { return TimeText(unix_ms, "+0000"
 std::string Iso8601Text(int64_t unix_ms) { return TimeText(unix_ms, "Z"); }
 
 Json ConfigurationAnswer(const registry::FunctionVersion& version, const LambdaPlace& place, std::string_view qualifier,
-                         OwnSnapshot snapshot) {
+                         OwnSnapshot snapshot, const registry::Runtimes& runtimes) {
+  const registry::Runtime* runtime = runtimes.Find(version.config.runtime);
   const auto& config = version.config;
   const bool snap_start = config.snap_start == registry::SnapStart::kPublishedVersions;
   Json json = {
@@ -76,7 +76,7 @@ Json ConfigurationAnswer(const registry::FunctionVersion& version, const LambdaP
         {"OptimizationStatus", snapshot == OwnSnapshot::kInUse ? "On" : "Off"}}},
       {"SnapFaaS",
        {{"Isolation", config.isolation == registry::Isolation::kReset ? "Reset" : "Reuse"},
-        {"Runtime", registry::RuntimeOf(config.runtime).value_or("")}}},
+        {"Runtime", runtime == nullptr ? "" : runtime->name}}},
   };
   if (!config.environment.empty()) json["Environment"] = {{"Variables", config.environment}};
   if (!config.dead_letter_arn.empty()) json["DeadLetterConfig"] = {{"TargetArn", config.dead_letter_arn}};

@@ -7,6 +7,7 @@
 #include "base/json.h"
 #include "gateway/function_name.h"
 #include "registry/function.h"
+#include "registry/runtimes.h"
 
 namespace snapfaas::gateway {
 
@@ -16,7 +17,8 @@ enum class OwnSnapshot { kNone, kInUse };
 // FunctionConfiguration. `qualifier` is what its ARN ends with; empty: nothing. Beyond Lambda it has "SnapFaaS":
 // {"Isolation": "Reuse" or "Reset", "Runtime": the runtime that it really runs on}.
 nlohmann::json ConfigurationAnswer(const registry::FunctionVersion& version, const LambdaPlace& place,
-                                   std::string_view qualifier, OwnSnapshot snapshot);
+                                   std::string_view qualifier, OwnSnapshot snapshot,
+                                   const registry::Runtimes& runtimes);
 nlohmann::json AliasAnswer(const registry::Alias& alias, const LambdaPlace& place);
 nlohmann::json EventInvokeConfigAnswer(const registry::EventInvokeConfig& config, const LambdaPlace& place);
 // Without LastModifiedTime, which only some operations answer. `url_template`: its "{id}" is replaced.

@@ -180,7 +180,7 @@ std::string LambdaApi::ArnOf(const FunctionName& function) const {
 nlohmann::json LambdaApi::Describe(const registry::FunctionVersion& version, std::string_view qualifier) const {
   const bool has_snapshot = deployments_.HasSnapshot(version);
   return ConfigurationAnswer(version, options_.place, qualifier,
-                             has_snapshot ? OwnSnapshot::kInUse : OwnSnapshot::kNone);
+                             has_snapshot ? OwnSnapshot::kInUse : OwnSnapshot::kNone, deployments_.Runtimes());
 }
 
 std::string MarkerOf(const std::string& next) { return EncodeBase64(next); }

@@ -32,6 +32,7 @@ class FakeDeployments : public node::Deployments {
     if (bytes == "bad") return Fail(ErrorCode::kInvalidArgument, "it is no zip");
     return {};
   }
+  const registry::Runtimes& Runtimes() const override { return runtimes_; }
   bool HasRuntime(const std::string& runtime) override { return runtime == "python3"; }
   void Start(const std::string& function, const std::string& version) override {
     started.push_back(function + ":" + version);
@@ -46,6 +47,10 @@ class FakeDeployments : public node::Deployments {
   std::vector<std::string> started;
   std::vector<std::string> removed;
   std::set<std::string> with_snapshot;
+
+ private:
+  const registry::Runtimes runtimes_{
+      {{"nodejs", {"nodejs22.x"}, 128}, {"python3", {"python3.11", "python3.12", "python3.13"}, 128}}};
 };
 
 class LambdaApiFixture : public ::testing::Test {

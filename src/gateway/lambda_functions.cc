@@ -9,7 +9,6 @@
 #include "gateway/lambda_api.h"
 #include "gateway/lambda_call.h"
 #include "gateway/lambda_config.h"
-#include "registry/runtimes.h"
 
 namespace snapfaas::gateway {
 namespace {
@@ -59,16 +58,16 @@ LambdaResult<registry::StoredCode> LambdaApi::TakeCode(std::string_view zip_base
 }
 
 std::optional<LambdaError> LambdaApi::CheckRuntime(const std::string& runtime) {
-  const auto ours = registry::RuntimeOf(runtime);
-  if (ours && deployments_.HasRuntime(*ours)) return std::nullopt;
+  const registry::Runtime* ours = deployments_.Runtimes().Find(runtime);
+  if (ours != nullptr && deployments_.HasRuntime(ours->name)) return std::nullopt;
   std::vector<std::string> built;
-  for (const auto& name : registry::OurRuntimes()) {
-    if (!deployments_.HasRuntime(name)) continue;
-    built.push_back(name);
-    for (auto& lambda_name : registry::LambdaNamesOf(name)) built.push_back(std::move(lambda_name));
+  for (const registry::Runtime& known : deployments_.Runtimes().all()) {
+    if (!deployments_.HasRuntime(known.name)) continue;
+    built.push_back(known.name);
+    built.insert(built.end(), known.lambda_names.begin(), known.lambda_names.end());
   }
   const auto there = built.empty() ? "has none yet" : fmt::format("has: {}", fmt::join(built, ", "));
-  if (!ours) {
+  if (ours == nullptr) {
     return InvalidParameterValue(
         fmt::format("Value {} at 'runtime' failed to satisfy constraint: the runtime is unknown. This node {}. Others "
                     "are built with: snapfaas runtime build NAME",
@@ -78,7 +77,7 @@ std::optional<LambdaError> LambdaApi::CheckRuntime(const std::string& runtime) {
       fmt::format("Value {} at 'runtime' failed to satisfy constraint: the runtime {} is not built on this node, which "
                   "{}. Build it "
                   "with: snapfaas runtime build {}",
-                  runtime, *ours, there, *ours));
+                  runtime, ours->name, there, ours->name));
 }
 
 // What could not be removed is left for the next time.

@@ -83,7 +83,10 @@ OrderedJson ToJson(const node::SnapshotInfo& snapshot) {
 }
 
 OrderedJson ToJson(const node::RuntimeInfo& runtime) {
-  return {{"name", runtime.name}, {"kernel", runtime.kernel}, {"lambda_names", runtime.lambda_names}};
+  return {{"name", runtime.name},
+          {"version", runtime.version},
+          {"kernel", runtime.kernel},
+          {"lambda_names", runtime.lambda_names}};
 }
 
 template <typename T>

@@ -59,6 +59,40 @@ Status CopyFunction(const fs::path& app_dir, const fs::path& stage) {
   return {};
 }
 
+// Puts a tree of Debian packages under the function's own files, at package/.
+Status AddPackages(const fs::path& tree, const fs::path& stage) {
+  std::error_code error;
+  const fs::path root = stage / "package";
+  fs::create_directories(root, error);
+  fs::recursive_directory_iterator entry(tree, error);
+  while (!error && entry != fs::recursive_directory_iterator()) {
+    const fs::path to = root / entry->path().lexically_relative(tree);
+    const auto there = fs::symlink_status(to, error);
+    error.clear();
+    if (!fs::exists(there) || (entry->is_directory(error) && !entry->is_symlink(error) && fs::is_directory(there))) {
+      if (auto copied = CopyEntry(*entry, to); !copied) return copied;
+    } else if (entry->is_directory(error)) {
+      entry.disable_recursion_pending();
+    }
+    entry.increment(error);
+  }
+  if (error) return FailErrno(error.value(), "cannot read the folder {}", tree.string());
+  return {};
+}
+
+// The function's files and its packages; what is compiled of them lies among them.
+Status StageWithPackages(const fs::path& app_dir, const fs::path& tree, std::vector<std::string> compile_command,
+                         const fs::path& stage) {
+  if (auto made = MakeFolders(stage); !made) return made;
+  auto staged = CopyFunction(app_dir, stage);
+  if (staged) staged = AddPackages(tree, stage);
+  if (!staged || compile_command.empty()) return staged;
+  compile_command.insert(compile_command.end(), {stage.string(), stage.string()});
+  // Without it the guest compiles.
+  [[maybe_unused]] const auto compiled = RunProgram(compile_command);
+  return {};
+}
+
 }  // namespace
 
 Status CheckAppFolder(const fs::path& app_dir, const RuntimeRecipe& recipe) {
@@ -76,10 +110,12 @@ Status CheckAppFolder(const fs::path& app_dir, const RuntimeRecipe& recipe) {
 }
 
 Status BuildAppfs(const fs::path& app_dir, const RuntimeRecipe& recipe, const std::vector<std::string>& compile_command,
-                  const fs::path& image, HandlerCheck check) {
+                  const fs::path& image, HandlerCheck check, const PackageSource& packages) {
   if (check == HandlerCheck::kRequired) {
     if (auto checked = CheckAppFolder(app_dir, recipe); !checked) return checked;
   }
+  auto tree = FetchFunctionPackages(app_dir, packages, {});
+  if (!tree) return Forward(tree.error());
   const fs::path parent = image.has_parent_path() ? image.parent_path() : fs::path(".");
   auto folder = TemporaryFolder::Create(parent);
   if (!folder) return Forward(folder.error());
@@ -87,7 +123,10 @@ Status BuildAppfs(const fs::path& app_dir, const RuntimeRecipe& recipe, const st
   const fs::path stage = folder->path() / "stage";
   std::vector<std::string> command = {"mkfs.erofs"};
   for (std::string& option : MkfsErofsOptions()) command.push_back(std::move(option));
-  if (Compile(compile_command, app_dir, stage)) {
+  if (*tree) {
+    if (auto staged = StageWithPackages(app_dir, **tree, compile_command, stage); !staged) return staged;
+    command.insert(command.end(), {made.string(), stage.string()});
+  } else if (Compile(compile_command, app_dir, stage)) {
     if (auto copied = CopyFunction(app_dir, stage); !copied) return copied;
     command.insert(command.end(), {made.string(), stage.string()});
   } else {

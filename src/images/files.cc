@@ -54,6 +54,13 @@ Result<uint64_t> FileSize(const fs::path& path) {
   return static_cast<uint64_t>(status.st_size);
 }
 
+void TemporaryFolder::RemoveLeftovers(const fs::path& parent) {
+  std::error_code ignored;
+  for (const auto& entry : fs::directory_iterator(parent, ignored)) {
+    if (entry.path().filename().string().starts_with(".tmp-")) fs::remove_all(entry.path(), ignored);
+  }
+}
+
 Result<TemporaryFolder> TemporaryFolder::Create(const fs::path& parent) {
   if (auto made = MakeFolders(parent); !made) return Forward(made.error());
   std::string name = (parent / ".tmp-XXXXXX").string();

@@ -20,6 +20,9 @@ Result<uint64_t> FileSize(const std::filesystem::path& path);
 // A folder of a name nobody else has, below `parent`; removed with all it holds unless it was published.
 class TemporaryFolder {
  public:
+  // Removes those that processes which did not come to their end have left below `parent`. REQUIRES: nobody uses one.
+  static void RemoveLeftovers(const std::filesystem::path& parent);
+
   // Its name begins with ".tmp-".
   static Result<TemporaryFolder> Create(const std::filesystem::path& parent);
 

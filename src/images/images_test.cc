@@ -64,14 +64,16 @@ class ImagesTest : public ::testing::Test {
     Put(runtime / kRootfsFile, ErofsBytes(2, 8192));
     Put(runtime / kInitramfsFile, "070701");
     Put(runtime / "compile", "");
-    const RuntimeRecipe recipe{name, {"python3"}, {"/usr/bin/python3"}, {"app.py"}, CompileStep{{"sh"}, "compile"}};
+    RuntimeRecipe recipe{name, {"python3"}, {"/usr/bin/python3"}, {"app.py"}, CompileStep{{"sh"}, "compile"}};
+    recipe.lambda_runtimes = {"python3.11"};
+    recipe.min_memory_mib = 256;
     const KernelFiles kernel{.release = "6.1-cloud-amd64",
                              .package_version = "6.1-1",
                              .dir = path() / "kernels/6.1-cloud-amd64_6.1-1",
                              .vmlinuz = {},
                              .vmlinux = {},
                              .modules_dir = {}};
-    ASSERT_TRUE(WriteManifest(path() / runtime, recipe, kernel, "abc", "format-7", 1'700'000'000));
+    ASSERT_TRUE(WriteManifest(path() / runtime, recipe, kernel, {"abc", "format-7", "Python 3.11", 1'700'000'000}));
   }
 
   void ExpectOpenFails(ErrorCode code, const char* text) {
@@ -140,6 +142,54 @@ TEST_F(ImagesTest, RecipeWithACompileStepIsReadAndWritten) {
   }
 }
 
+TEST_F(ImagesTest, WhatARecipeMayLeaveOutIsReadAndWritten) {
+  Put("bootstrap/lang/manifest.json", R"({"name":"lang","packages":[],"command":["c"],"handler_files":[]})");
+  const auto bare = LoadRecipe(path(), "lang");
+  ASSERT_TRUE(bare);
+  EXPECT_THAT(bare->lambda_runtimes, IsEmpty());
+  EXPECT_THAT(bare->version_command, IsEmpty());
+  EXPECT_EQ(bare->min_memory_mib, 128u);
+  EXPECT_EQ(bare->handler_format, "{file}.{name}");
+  Put("bootstrap/lang/manifest.json", R"({"name":"lang","packages":[],"command":["c"],"handler_files":[],
+      "lambda_runtimes":["lang1","lang2"],"version_command":["c","-v"],"min_memory_mib":384,
+      "environment":{"A":"/a:/b"},
+      "handler_format":"{file}::{name}","handler_pattern":"{name}\\b"})");
+  const auto full = LoadRecipe(path(), "lang");
+  ASSERT_TRUE(full) << full.error().Message();
+  const auto again = RecipeFromJson(RecipeToJson(*full), "it");
+  ASSERT_TRUE(again) << again.error().Message();
+  for (const RuntimeRecipe& read : {*full, *again}) {
+    EXPECT_EQ(read.lambda_runtimes, (std::vector<std::string>{"lang1", "lang2"}));
+    EXPECT_EQ(read.version_command, (std::vector<std::string>{"c", "-v"}));
+    EXPECT_EQ(read.min_memory_mib, 384u);
+    EXPECT_EQ(read.environment, (std::map<std::string, std::string>{{"A", "/a:/b"}}));
+    EXPECT_EQ(read.handler_format, "{file}::{name}");
+    EXPECT_EQ(read.handler_pattern, "{name}\\b");
+  }
+}
+
+TEST_F(ImagesTest, RecipesAreListedByNameAndUnreadableOnesAreNot) {
+  for (const char* name : {"ruby", "lua5.4", "R"}) {
+    Put(fs::path("bootstrap") / name / "manifest.json",
+        fmt::format(R"({{"name":"{}","packages":[],"command":["c"],"handler_files":[]}})", name));
+  }
+  Put("bootstrap/broken/manifest.json", "{}");
+  const auto recipes = ListRecipes(path());
+  ASSERT_THAT(recipes, SizeIs(3));
+  EXPECT_EQ(recipes[0].name, "R");
+  EXPECT_EQ(recipes[1].name, "lua5.4");
+  EXPECT_EQ(recipes[2].name, "ruby");
+  EXPECT_THAT(ListRecipes(path() / "nowhere"), IsEmpty());
+}
+
+TEST(RuntimeNameTest, IsAFoldersName) {
+  for (const char* name : {"python3", "lua5.4", "R", "a-b", "0"}) EXPECT_TRUE(IsRuntimeName(name)) << name;
+  for (const char* name :
+       {"", ".", "..", ".a", "-a", "a..b", "a/b", "a b", "a_b", "\xc3\xa4", "abcdefghijabcdefghijabcdefghijabc"}) {
+    EXPECT_FALSE(IsRuntimeName(name)) << name;
+  }
+}
+
 TEST_F(ImagesTest, UnknownRecipeListsTheKnownOnes) {
   Put("bootstrap/lang/manifest.json", "{}");
   const auto recipe = LoadRecipe(path(), "other");
@@ -154,19 +204,36 @@ TEST_F(ImagesTest, RecipeNameCannotLeaveTheFolder) {
 }
 
 TEST_F(ImagesTest, BadRecipesAreCorrupt) {
-  for (const char* text : {"", "[]", "{}", R"({"name":"Lang","packages":[],"command":["c"],"handler_files":[]})",
-                           R"({"name":"lang","packages":"p","command":["c"],"handler_files":[]})",
-                           R"({"name":"lang","packages":[1],"command":["c"],"handler_files":[]})",
-                           R"({"name":"lang","packages":[],"command":[],"handler_files":[]})",
-                           R"({"name":"lang","packages":[],"command":["c"]})",
-                           R"({"name":"else","packages":[],"command":["c"],"handler_files":[]})",
-                           R"({"name":"lang","packages":[],"command":["c"],"handler_files":[],"compile":1})",
-                           R"({"name":"lang","packages":[],"command":["c"],"handler_files":[],
+  for (const char* text :
+       {"",
+        "[]",
+        "{}",
+        R"({"name":"Lang","packages":[],"command":["c"],"handler_files":[]})",
+        R"({"name":"la_ng","packages":[],"command":["c"],"handler_files":[]})",
+        R"({"name":"lang","packages":"p","command":["c"],"handler_files":[]})",
+        R"({"name":"lang","packages":[1],"command":["c"],"handler_files":[]})",
+        R"({"name":"lang","packages":[],"command":[],"handler_files":[]})",
+        R"({"name":"lang","packages":[],"command":["c"]})",
+        R"({"name":"else","packages":[],"command":["c"],"handler_files":[]})",
+        R"({"name":"lang","packages":[],"command":["c"],"handler_files":[],"compile":1})",
+        R"({"name":"lang","packages":[],"command":["c"],"handler_files":[],
                                "compile":{"interpreter":["i"]}})",
-                           R"({"name":"lang","packages":[],"command":["c"],"handler_files":[],
+        R"({"name":"lang","packages":[],"command":["c"],"handler_files":[],
                                "compile":{"interpreter":[],"script":"s"}})",
-                           R"({"name":"lang","packages":[],"command":["c"],"handler_files":[],
-                               "compile":{"interpreter":["i"],"script":"../s"}})"}) {
+        R"({"name":"lang","packages":[],"command":["c"],"handler_files":[],
+                               "compile":{"interpreter":["i"],"script":"../s"}})",
+        R"({"name":"lang","packages":[],"command":["c"],"handler_files":[],"lambda_runtimes":""})",
+        R"({"name":"lang","packages":[],"command":["c"],"handler_files":[],"version_command":[1]})",
+        R"({"name":"lang","packages":[],"command":["c"],"handler_files":[],"min_memory_mib":0})",
+        R"({"name":"lang","packages":[],"command":["c"],"handler_files":[],"min_memory_mib":130})",
+        R"({"name":"lang","packages":[],"command":["c"],"handler_files":[],"min_memory_mib":-128})",
+        R"({"name":"lang","packages":[],"command":["c"],"handler_files":[],"min_memory_mib":9984})",
+        R"({"name":"lang","packages":[],"command":["c"],"handler_files":[],"handler_format":1})",
+        R"({"name":"lang","packages":[],"command":["c"],"handler_files":[],"environment":[]})",
+        R"({"name":"lang","packages":[],"command":["c"],"handler_files":[],"environment":{"A":1}})",
+        R"({"name":"lang","packages":[],"command":["c"],"handler_files":[],"environment":{"A=":""}})",
+        R"({"name":"lang","packages":[],"command":["c"],"handler_files":[],"environment":{"A":"\n"}})",
+        R"({"name":"lang","packages":[],"command":["c"],"handler_files":[],"handler_pattern":"("})"}) {
     Put("bootstrap/lang/manifest.json", text);
     const auto recipe = LoadRecipe(path(), "lang");
     ASSERT_FALSE(recipe) << text;
@@ -181,6 +248,7 @@ TEST_F(ImagesTest, RuntimeOpens) {
   const auto images = OpenRuntime(path(), "python3");
   ASSERT_TRUE(images) << images.error().Message();
   EXPECT_EQ(images->inputs_hash, "abc");
+  EXPECT_EQ(images->version, "Python 3.11");
   EXPECT_EQ(images->kernel, path() / "kernels/6.1-cloud-amd64_6.1-1/vmlinuz");
   EXPECT_EQ(images->recipe.handler_files, std::vector<std::string>{"app.py"});
   const std::string script = path() / "runtimes/python3/compile";
@@ -244,6 +312,9 @@ TEST_F(ImagesTest, RuntimesAreListedByNameAndHalfBuiltOnesAreNot) {
   EXPECT_EQ((*runtimes)[0].name, "nodejs");
   EXPECT_EQ((*runtimes)[1].name, "python3");
   EXPECT_EQ((*runtimes)[1].rootfs_bytes, 8192u);
+  EXPECT_EQ((*runtimes)[1].version, "Python 3.11");
+  EXPECT_EQ((*runtimes)[1].lambda_runtimes, std::vector<std::string>{"python3.11"});
+  EXPECT_EQ((*runtimes)[1].min_memory_mib, 256u);
   EXPECT_EQ((*runtimes)[1].built_unix_seconds, 1'700'000'000);
 }
 
@@ -258,7 +329,7 @@ TEST_F(ImagesTest, RemovedRuntimeIsGone) {
   ASSERT_TRUE(RemoveRuntime(path(), "python3"));
   EXPECT_EQ(OpenRuntime(path(), "python3").error().code, ErrorCode::kNotFound);
   EXPECT_EQ(RemoveRuntime(path(), "python3").error().code, ErrorCode::kNotFound);
-  for (const auto& entry : fs::directory_iterator(path() / "runtimes")) EXPECT_EQ(entry.path().filename(), ".lock");
+  for (const auto& entry : fs::directory_iterator(path() / "runtimes")) EXPECT_EQ(entry.path().filename(), ".building");
 }
 
 // ---- folders -------------------------------------------------------------------------------------------------------
@@ -272,6 +343,17 @@ TEST_F(ImagesTest, TemporaryFolderIsRemovedUnlessPublished) {
     EXPECT_TRUE(fs::exists(name));
   }
   EXPECT_FALSE(fs::exists(name));
+}
+
+TEST_F(ImagesTest, WhatAnInterruptedBuildHasLeftIsRemoved) {
+  Put("building/.tmp-abc/stage/file", "half");
+  Put("building/.lock", "");
+  Put("building/kept/file", "whole");
+  TemporaryFolder::RemoveLeftovers(path() / "building");
+  EXPECT_FALSE(fs::exists(path() / "building/.tmp-abc"));
+  EXPECT_TRUE(fs::exists(path() / "building/.lock"));
+  EXPECT_TRUE(fs::exists(path() / "building/kept/file"));
+  TemporaryFolder::RemoveLeftovers(path() / "nowhere");
 }
 
 TEST_F(ImagesTest, PublishingReplacesAnOlderFolderWhole) {
@@ -321,6 +403,28 @@ TEST_F(ImagesTest, AppImageIsAnErofsImageAndReproducible) {
   EXPECT_TRUE(CheckErofsImage(path() / "one.erofs"));
   EXPECT_EQ(ReadWholeFile(path() / "one.erofs").value(), ReadWholeFile(path() / "two.erofs").value());
   EXPECT_EQ(std::distance(fs::directory_iterator(path()), fs::directory_iterator()), 3);
+}
+
+TEST_F(ImagesTest, PackagesLieUnderTheFunctionsOwnFiles) {
+  if (!HasMkfs()) GTEST_SKIP() << "mkfs.erofs is not installed";
+  const PackageSource source{path() / "packages", Put("status", "what the runtime has")};
+  const fs::path tree = PackageTree(source, {"some-package"}, "what the runtime has");
+  Put(tree / "usr/lib/theirs", "theirs");
+  Put(tree / "usr/lib/both", "theirs");
+  fs::create_symlink("theirs", tree / "usr/lib/link");
+  Put("app/app.py", "");
+  Put("app/debian-packages.txt", "some-package\n");
+  Put("app/package/usr/lib/both", "ours");
+  const std::vector<std::string> compile = {"sh", "-c", "echo compiled >$1/package/usr/lib/theirs.o", "x"};
+  const fs::path image = path() / "app.erofs";
+  const auto built = BuildAppfs(path() / "app", PythonRecipe(), compile, image, HandlerCheck::kRequired, source);
+  ASSERT_TRUE(built) << built.error().Message();
+  const auto extracted = RunProgram({"fsck.erofs", "--extract=" + (path() / "out").string(), image.string()});
+  if (!extracted) GTEST_SKIP() << extracted.error().Message();
+  EXPECT_EQ(*ReadWholeFile(path() / "out/package/usr/lib/link"), "theirs");
+  EXPECT_EQ(*ReadWholeFile(path() / "out/package/usr/lib/both"), "ours");
+  EXPECT_EQ(*ReadWholeFile(path() / "out/package/usr/lib/theirs.o"), "compiled\n");
+  EXPECT_TRUE(fs::exists(path() / "out/app.py"));
 }
 
 class CompiledAppTest : public ImagesTest {

@@ -16,7 +16,8 @@ Result<nlohmann::json> ParseJsonObject(std::string_view text, std::string_view w
 Result<RuntimeRecipe> RecipeFromJson(const nlohmann::json& json, std::string_view what);
 nlohmann::json RecipeToJson(const RuntimeRecipe& recipe);
 
-// Lower-case letters, digits and dashes, 32 at most: such a name is a folder's name and nothing else.
+// Letters, digits, dashes and dots, 32 at most, the first a letter or digit and no two dots together: such a name is a
+// folder's name and nothing else.
 bool IsRuntimeName(std::string_view name);
 
 }  // namespace snapfaas::images

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <ctime>
+#include <iterator>
 
 #include "images/erofs.h"
 #include "images/files.h"
@@ -24,6 +25,7 @@ namespace fs = std::filesystem;
 
 constexpr char kSuite[] = "bookworm";
 constexpr char kCodeFormatFile[] = "code-format";
+constexpr char kVersionFile[] = "version";
 
 // What the initramfs loads before the root file system is there.
 const std::vector<std::string>& Modules() {
@@ -42,6 +44,13 @@ const std::vector<std::string>& CommonPackages() {
 // of no use inside a read-only image, and differs from build to build.
 constexpr char kExcluded[] =
     "^(dev|proc|run|sys|tmp|etc/apt|var/lib/apt|var/lib/dpkg|var/cache|var/log|var/lib/systemd)/";
+
+// What is found in a function's folder: shared libraries and programs of its own, and of Debian packages. The dynamic
+// linker remembers a folder that it has not found: rootfs/customize.sh makes them.
+constexpr const char* kFunctionPaths[] = {
+    "LD_LIBRARY_PATH=/var/task/lib:/var/task/package/usr/lib/x86_64-linux-gnu",
+    "PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin:/var/task/bin:/var/task/package/usr/bin",
+};
 
 // ---- what a build depends on -------------------------------------------------------------------------------------
 
@@ -89,6 +98,7 @@ Result<std::string> HashInputs(const fs::path& share_dir, const RuntimeRecipe& r
   hash.Add(kernel.dir.filename().string());
   hash.Add(kSuite);
   hash.Add(kExcluded);
+  for (const char* variable : kFunctionPaths) hash.Add(variable);
   for (const auto* list : {&Modules(), &CommonPackages()}) hash.Add(fmt::format("{}", fmt::join(*list, " ")));
   for (const char* file : {"snapfaas-init", "snapfaas-agent"}) {
     if (auto added = hash.AddFile(share_dir / file); !added) return Forward(added.error());
@@ -129,7 +139,10 @@ Status StageFiles(const fs::path& share_dir, const RuntimeRecipe& recipe, const 
   }
   const fs::path command = stage / "etc" / "snapfaas" / "bootstrap";
   if (auto made = MakeFolders(command.parent_path()); !made) return made;
-  return WriteWholeFile(command, fmt::format("{}\n", fmt::join(recipe.command, "\n")));
+  std::string lines = "/usr/bin/env\n";
+  for (const char* variable : kFunctionPaths) lines += fmt::format("{}\n", variable);
+  for (const auto& [name, value] : recipe.environment) lines += fmt::format("{}={}\n", name, value);
+  return WriteWholeFile(command, fmt::format("{}{}\n", lines, fmt::join(recipe.command, "\n")));
 }
 
 std::string ShellQuote(std::string_view text) {
@@ -167,9 +180,34 @@ void ReportPhase(const Progress& progress, const std::string& name, std::string_
   }
 }
 
-// Leaves the image in `folder` and, if the recipe has a compile step, the file kCodeFormatFile.
-Status BuildRootfs(const fs::path& share_dir, const RuntimeRecipe& recipe, const fs::path& folder,
-                   const Progress& progress) {
+// Hooks that leave what the recipe's version command says in `file`. They come after the image was made: whatever the
+// interpreter writes meanwhile is not in it.
+std::vector<std::string> VersionHooks(const RuntimeRecipe& recipe, const fs::path& file) {
+  std::string command;
+  for (const std::string& word : recipe.version_command) command += " " + ShellQuote(word);
+  // Some write it to standard error.
+  return {"--customize-hook=chroot \"$1\"" + command + " >\"$1/snapfaas-version\" 2>&1 </dev/null || " +
+              "{ cat \"$1/snapfaas-version\"; echo the version command failed; exit 1; }",
+          "--customize-hook=download /snapfaas-version " + ShellQuote(file.string())};
+}
+
+// Hooks that take packages from the folder `cache` and put new ones there: what all runtimes have in common is fetched
+// once. Apt checks every one of them whoever brought it. Linked where the file systems allow it, and given its name
+// when it is whole, as other builds may look.
+std::vector<std::string> PackageCacheHooks(const fs::path& cache) {
+  const std::string quoted = ShellQuote(cache.string());
+  const std::string take = "--setup-hook=to=\"$1/var/cache/apt/archives\"; mkdir -p \"$to\"; for deb in " + quoted +
+                           "/*.deb; do [ ! -e \"$deb\" ] || ln \"$deb\" \"$to\" 2>/dev/null || " +
+                           "cp \"$deb\" \"$to\"; done";
+  const std::string keep = "--customize-hook=for deb in \"$1\"/var/cache/apt/archives/*.deb; do to=" + quoted +
+                           "/${deb##*/}; [ -e \"$to\" ] || ln \"$deb\" \"$to\" 2>/dev/null || " +
+                           "{ cp \"$deb\" \"$to.$$\" && mv \"$to.$$\" \"$to\"; }; done";
+  return {"--skip=essential/unlink", take, keep};
+}
+
+// Leaves the image in `folder` and, where the recipe has such steps, the files kCodeFormatFile and kVersionFile.
+Status BuildRootfs(const fs::path& share_dir, const fs::path& data_dir, const RuntimeRecipe& recipe,
+                   const fs::path& folder, const Progress& progress) {
   const fs::path stage = folder / "stage";
   if (auto staged = StageFiles(share_dir, recipe, stage); !staged) return staged;
   auto customize = ReadWholeFile(share_dir / "rootfs" / "customize.sh");
@@ -183,16 +221,29 @@ Status BuildRootfs(const fs::path& share_dir, const RuntimeRecipe& recipe, const
       .environment = {{"SOURCE_DATE_EPOCH", "1"}, {"LC_ALL", "C.UTF-8"}},
       .on_line = [&](std::string_view line) { ReportPhase(progress, recipe.name, line); },
   };
-  std::vector<std::string> command = {
-      "mmdebstrap", ::geteuid() == 0 ? "--mode=root" : "--mode=unshare", "--variant=essential",
-      fmt::format("--include={}", fmt::join(packages, ",")), "--format=null",
-      "--customize-hook=sync-in " + ShellQuote(stage.string()) + " /",
-      // The script's text, not its path: the user namespace may not be able to read our folders.
-      "--customize-hook=" + *customize, "--customize-hook=" + MkfsHook(),
-      "--customize-hook=download /rootfs.erofs " + ShellQuote(image.string())};
+  const bool is_root = ::geteuid() == 0;
+  std::vector<std::string> command = {"mmdebstrap", is_root ? "--mode=root" : "--mode=unshare", "--variant=essential",
+                                      fmt::format("--include={}", fmt::join(packages, ",")), "--format=null"};
+  if (is_root) {
+    // The root of a user namespace may not be able to read our folders.
+    const fs::path cache = PackagesFolder(data_dir);
+    if (auto made = MakeFolders(cache); !made) return made;
+    for (std::string& option : PackageCacheHooks(cache)) command.push_back(std::move(option));
+  }
+  for (std::string hook :
+       {"--customize-hook=sync-in " + ShellQuote(stage.string()) + " /",
+        // The script's text, not its path: the user namespace may not be able to read our folders.
+        "--customize-hook=" + *customize, "--customize-hook=" + MkfsHook(),
+        "--customize-hook=download /rootfs.erofs " + ShellQuote(image.string()),
+        "--customize-hook=download /var/lib/dpkg/status " + ShellQuote((folder / kPackagesFile).string())}) {
+    command.push_back(std::move(hook));
+  }
   if (recipe.compile) {
     const fs::path code_format = folder / kCodeFormatFile;
     command.push_back("--customize-hook=download /usr/lib/snapfaas/code-format " + ShellQuote(code_format.string()));
+  }
+  if (!recipe.version_command.empty()) {
+    for (std::string& hook : VersionHooks(recipe, folder / kVersionFile)) command.push_back(std::move(hook));
   }
   command.insert(command.end(), {kSuite, "/dev/null"});
   auto ran = RunProgram(command, options);
@@ -204,28 +255,51 @@ Status BuildRootfs(const fs::path& share_dir, const RuntimeRecipe& recipe, const
 
 // ---- all of it ---------------------------------------------------------------------------------------------------
 
+// The content of a file that is not to stay.
+Result<std::string> TakeFile(const fs::path& file) {
+  auto content = ReadWholeFile(file);
+  std::error_code ignored;
+  fs::remove(file, ignored);
+  return content;
+}
+
 // Keeps the compile step's script with the runtime. Returns the code format, which moves into the manifest.
 Result<std::string> KeepCompileStep(const fs::path& folder, const fs::path& share_dir, const RuntimeRecipe& recipe) {
   if (!recipe.compile) return std::string();
   const std::string& script = recipe.compile->script;
   auto put = InstallFile(share_dir / "bootstrap" / recipe.name / script, folder / script, static_cast<fs::perms>(0644));
   if (!put) return Forward(put.error());
-  auto code_format = ReadWholeFile(folder / kCodeFormatFile);
-  if (!code_format) return code_format;
-  std::error_code ignored;
-  fs::remove(folder / kCodeFormatFile, ignored);
-  return code_format;
+  return TakeFile(folder / kCodeFormatFile);
 }
 
-Status BuildInto(const fs::path& folder, const fs::path& share_dir, const RuntimeRecipe& recipe,
-                 const KernelFiles& kernel, const std::string& inputs_hash, const Progress& progress) {
+// The first line; empty where the recipe has no version command.
+Result<std::string> TakeVersion(const fs::path& folder, const RuntimeRecipe& recipe) {
+  if (recipe.version_command.empty()) return std::string();
+  auto text = TakeFile(folder / kVersionFile);
+  if (!text) return text;
+  const std::string line = text->substr(0, text->find('\n'));
+  // It is shown on terminals.
+  std::string version;
+  std::copy_if(line.begin(), line.end(), std::back_inserter(version), [](char c) { return c >= ' ' && c <= '~'; });
+  return version;
+}
+
+Status BuildInto(const fs::path& folder, const fs::path& share_dir, const fs::path& data_dir,
+                 const RuntimeRecipe& recipe, const KernelFiles& kernel, const std::string& inputs_hash,
+                 const Progress& progress) {
   auto initramfs = BuildInitramfs(share_dir / "snapfaas-init", kernel.modules_dir, Modules());
   if (!initramfs) return Forward(initramfs.error(), "cannot build the initramfs");
   if (auto written = WriteWholeFile(folder / kInitramfsFile, *initramfs); !written) return written;
-  if (auto built = BuildRootfs(share_dir, recipe, folder, progress); !built) return built;
+  if (auto built = BuildRootfs(share_dir, data_dir, recipe, folder, progress); !built) return built;
   auto code_format = KeepCompileStep(folder, share_dir, recipe);
   if (!code_format) return Forward(code_format.error());
-  return WriteManifest(folder, recipe, kernel, inputs_hash, *code_format, std::time(nullptr));
+  auto version = TakeVersion(folder, recipe);
+  if (!version) return Forward(version.error());
+  return WriteManifest(folder, recipe, kernel,
+                       {.inputs_hash = inputs_hash,
+                        .code_format = *code_format,
+                        .version = *version,
+                        .built_unix_seconds = std::time(nullptr)});
 }
 
 }  // namespace
@@ -239,18 +313,19 @@ Result<RuntimeImages> BuildRuntime(const fs::path& data_dir, const fs::path& sha
   auto inputs_hash = HashInputs(share_dir, *recipe, *kernel);
   if (!inputs_hash) return Forward(inputs_hash.error());
 
-  const fs::path runtimes = RuntimesFolder(data_dir);
-  auto lock = FolderLock::Acquire(runtimes);
+  const fs::path building = BuildFolder(data_dir, name);
+  auto lock = FolderLock::Acquire(building);
   if (!lock) return Forward(lock.error());
+  TemporaryFolder::RemoveLeftovers(building);
   if (auto present = OpenRuntime(data_dir, name); present && present->inputs_hash == *inputs_hash) return present;
 
   if (progress) progress(fmt::format("runtime {}: building (a minute or two)", name));
-  auto folder = TemporaryFolder::Create(runtimes);
+  auto folder = TemporaryFolder::Create(building);
   if (!folder) return Forward(folder.error());
-  if (auto built = BuildInto(folder->path(), share_dir, *recipe, *kernel, *inputs_hash, progress); !built) {
+  if (auto built = BuildInto(folder->path(), share_dir, data_dir, *recipe, *kernel, *inputs_hash, progress); !built) {
     return Forward(built.error());
   }
-  if (auto published = folder->Publish(runtimes / name); !published) return Forward(published.error());
+  if (auto published = folder->Publish(RuntimesFolder(data_dir) / name); !published) return Forward(published.error());
   if (progress) progress(fmt::format("runtime {}: ready", name));
   return OpenRuntime(data_dir, name);
 }

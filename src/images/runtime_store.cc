@@ -55,6 +55,7 @@ Result<Manifest> ReadManifest(const fs::path& folder) {
   const auto rootfs_bytes = Field<uint64_t>(*object, "rootfs_bytes");
   const auto initramfs_bytes = Field<uint64_t>(*object, "initramfs_bytes");
   const auto code_format = Field<std::string>(*object, "code_format");
+  const auto version = Field<std::string>(*object, "runtime_version");
   const auto built = Field<int64_t>(*object, "built_unix_seconds");
   if (!kernel_folder || kernel_folder->find('/') != std::string::npos || !kernel_release || !inputs_hash ||
       !rootfs_bytes || !initramfs_bytes || !built) {
@@ -68,7 +69,10 @@ Result<Manifest> ReadManifest(const fs::path& folder) {
                            .inputs_hash = *inputs_hash,
                            .rootfs_bytes = *rootfs_bytes,
                            .initramfs_bytes = *initramfs_bytes,
-                           .built_unix_seconds = *built}};
+                           .built_unix_seconds = *built,
+                           .version = version.value_or(""),
+                           .lambda_runtimes = recipe->lambda_runtimes,
+                           .min_memory_mib = recipe->min_memory_mib}};
 }
 
 Status CheckSize(const fs::path& file, uint64_t expected) {
@@ -108,9 +112,14 @@ Status CheckFiles(const RuntimeImages& images, const RuntimeInfo& info) {
 }  // namespace
 
 fs::path RuntimesFolder(const fs::path& data_dir) { return data_dir / "runtimes"; }
+fs::path PackagesFolder(const fs::path& data_dir) { return data_dir / "packages"; }
+// A dot begins no runtime's name.
+fs::path BuildFolder(const fs::path& data_dir, const std::string& name) {
+  return RuntimesFolder(data_dir) / ".building" / name;
+}
 
 Status WriteManifest(const fs::path& folder, const RuntimeRecipe& recipe, const KernelFiles& kernel,
-                     const std::string& inputs_hash, const std::string& code_format, int64_t built_unix_seconds) {
+                     const BuildFindings& findings) {
   auto rootfs_bytes = FileSize(folder / kRootfsFile);
   if (!rootfs_bytes) return Forward(rootfs_bytes.error());
   auto initramfs_bytes = FileSize(folder / kInitramfsFile);
@@ -119,11 +128,13 @@ Status WriteManifest(const fs::path& folder, const RuntimeRecipe& recipe, const 
                    {"recipe", RecipeToJson(recipe)},
                    {"kernel_folder", kernel.dir.filename().string()},
                    {"kernel_release", kernel.release},
-                   {"inputs_hash", inputs_hash},
+                   {"inputs_hash", findings.inputs_hash},
                    {"rootfs_bytes", *rootfs_bytes},
                    {"initramfs_bytes", *initramfs_bytes},
-                   {"built_unix_seconds", built_unix_seconds}};
-  if (recipe.compile) manifest["code_format"] = code_format;
+                   {"built_unix_seconds", findings.built_unix_seconds}};
+  if (recipe.compile) manifest["code_format"] = findings.code_format;
+  // "version" is the file's own.
+  if (!findings.version.empty()) manifest["runtime_version"] = findings.version;
   return WriteWholeFile(folder / kManifestFile, manifest.dump(2) + "\n");
 }
 
@@ -142,7 +153,9 @@ Result<RuntimeImages> OpenRuntime(const fs::path& data_dir, const std::string& n
                        .kernel_elf = data_dir / "kernels" / manifest->kernel_folder / "vmlinux",
                        .initramfs = folder / kInitramfsFile,
                        .rootfs = folder / kRootfsFile,
-                       .compile_command = CompileCommand(*manifest, folder)};
+                       .compile_command = CompileCommand(*manifest, folder),
+                       .version = manifest->info.version,
+                       .packages = {PackagesFolder(data_dir), folder / kPackagesFile}};
   if (auto checked = CheckFiles(images, manifest->info); !checked) return Forward(WithMend(checked.error(), name));
   return images;
 }
@@ -168,10 +181,11 @@ Status RemoveRuntime(const fs::path& data_dir, const std::string& name) {
   if (!IsRuntimeName(name) || !fs::exists(runtimes / name, error)) {
     return Fail(ErrorCode::kNotFound, "there is no runtime {}", name);
   }
-  auto lock = FolderLock::Acquire(runtimes);
+  const fs::path graveyard = BuildFolder(data_dir, name);
+  auto lock = FolderLock::Acquire(graveyard);
   if (!lock) return Forward(lock.error());
   // Out of sight at once, so that an interrupted removal leaves no half of a runtime.
-  auto grave = TemporaryFolder::Create(runtimes);
+  auto grave = TemporaryFolder::Create(graveyard);
   if (!grave) return Forward(grave.error());
   fs::rename(runtimes / name, grave->path() / name, error);
   if (error) return FailErrno(error.value(), "cannot remove {}", (runtimes / name).string());

@@ -3,18 +3,22 @@
 //   <data>/runtimes/<name>/rootfs.erofs
 //   <data>/runtimes/<name>/initramfs.cpio
 //   <data>/runtimes/<name>/<script>        of the recipe's compile step, if it has one
+//   <data>/runtimes/<name>/dpkg-status     the packages in it
 //   <data>/runtimes/<name>/manifest.json   written last; names the kernel
+//   <data>/packages/                       Debian packages that a build has fetched, for the next one; may be deleted
 //
 // A folder under its final name is complete: it is published by rename. docs/guest_contract.md says what is inside.
 #pragma once
 
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "base/result.h"
+#include "images/function_packages.h"
 #include "images/progress.h"
 
 namespace snapfaas::images {
@@ -36,6 +40,15 @@ struct RuntimeRecipe {
   std::vector<std::string> command;        // starts the bootstrap inside the guest
   std::vector<std::string> handler_files;  // a function must have one of these, relative to its folder
   std::optional<CompileStep> compile = {};
+  std::vector<std::string> lambda_runtimes = {};  // AWS Lambda's names of what runs on it
+  std::vector<std::string> version_command = {};  // run in the finished root file system; empty: it has no version
+  uint32_t min_memory_mib = 128;                  // the smallest microVM that it works in
+  // Environment variables of the bootstrap, e.g. where its language looks for packages of Debian's.
+  std::map<std::string, std::string> environment = {};
+  // How `snapfaas deploy` guesses the handler of a new function that nobody has named. "{file}" is a handler file
+  // without its suffix, "{name}" a function that the pattern, a regular expression, has found in it.
+  std::string handler_format = "{file}.{name}";
+  std::string handler_pattern = "\\b{name}\\b";
 };
 
 // What OpenRuntime hands out. The files were there and well-formed when it looked.
@@ -48,6 +61,8 @@ struct RuntimeImages {
   std::filesystem::path initramfs;
   std::filesystem::path rootfs;
   std::vector<std::string> compile_command = {};  // up to the code format, for BuildAppfs; empty: no compile step
+  std::string version = {};                       // of the language, as its version command says; may be empty
+  PackageSource packages = {};                    // for what functions ask for
 };
 
 struct RuntimeInfo {
@@ -57,13 +72,20 @@ struct RuntimeInfo {
   uint64_t rootfs_bytes = 0;
   uint64_t initramfs_bytes = 0;
   int64_t built_unix_seconds = 0;
+  std::string version = {};
+  std::vector<std::string> lambda_runtimes = {};
+  uint32_t min_memory_mib = 128;
 };
 
 // Reads the recipe of `name` from the share folder. kNotFound lists the names there are.
 Result<RuntimeRecipe> LoadRecipe(const std::filesystem::path& share_dir, const std::string& name);
 
+// All recipes of the share folder, sorted by name. One that cannot be read is left out.
+std::vector<RuntimeRecipe> ListRecipes(const std::filesystem::path& share_dir);
+
 // Builds the runtime `name`, the kernel included; does nothing when the one that is there was made from the same
-// inputs. As root or, by a user namespace, without. Two builds at a time wait for each other.
+// inputs. As root or, by a user namespace, without. Several runtimes may be built at a
+// time; two builds of one wait for each other. Progress may come from several threads then.
 Result<RuntimeImages> BuildRuntime(const std::filesystem::path& data_dir, const std::filesystem::path& share_dir,
                                    const std::string& name, const Progress& progress);
 

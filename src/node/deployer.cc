@@ -150,7 +150,8 @@ Result<DeployedImage> Deployer::MakeImage(const fs::path& zip, const FunctionIma
   auto done = Unpack(zip, code);
   if (done) done = AddConfiguration(code, config);
   if (done) {
-    done = images::BuildAppfs(code, runtime.recipe, runtime.compile_command, made, images::HandlerCheck::kNone);
+    done = images::BuildAppfs(code, runtime.recipe, runtime.compile_command, made, images::HandlerCheck::kNone,
+                              runtime.packages);
   }
   if (!done) return Forward(WithoutSpace(done.error(), config.function, temporary_));
   auto hash = HashOf(made);

@@ -5,7 +5,6 @@
 #include <optional>
 
 #include "base/json.h"
-#include "registry/runtimes.h"
 
 namespace snapfaas::node {
 namespace {
@@ -29,10 +28,6 @@ std::string_view ReasonCode(ErrorCode code) {
     default:
       return "InternalError";
   }
-}
-
-std::string OurRuntime(const registry::FunctionConfig& config) {
-  return registry::RuntimeOf(config.runtime).value_or(config.runtime);
 }
 
 }  // namespace
@@ -61,7 +56,8 @@ void DeploymentService::Start(const std::string& function, const std::string& ve
 
 bool DeploymentService::HasSnapshot(const registry::FunctionVersion& version) {
   return version.deployed &&
-         parts_.store.HasFunctionSnapshot(SpecOf(version, *version.deployed, std::nullopt, options_.vcpus).key);
+         parts_.store.HasFunctionSnapshot(
+             SpecOf(version, *version.deployed, std::nullopt, options_.vcpus, options_.runtimes).key);
 }
 
 void DeploymentService::Removed(const std::string& function, const std::vector<std::string>& versions) {
@@ -105,7 +101,7 @@ void DeploymentService::Deploy(const std::string& function, const std::string& v
 
 Result<DeploymentService::Made> DeploymentService::Make(const registry::FunctionVersion& version) {
   const registry::FunctionConfig& config = version.config;
-  auto opened = parts_.open_runtime(OurRuntime(config));
+  auto opened = parts_.open_runtime(options_.runtimes.NameOf(config.runtime));
   if (!opened) return Forward(opened.error());
   FunctionImageConfig image_config;
   image_config.handler = config.handler;
@@ -122,8 +118,8 @@ Result<DeploymentService::Made> DeploymentService::Make(const registry::Function
 
 PreparedFunction DeploymentService::Prepared(const registry::FunctionVersion& version,
                                              const registry::Deployed& deployed, std::filesystem::path image) const {
-  auto spec = SpecOf(version, deployed, std::nullopt, options_.vcpus);
-  return {std::move(spec.key), OurRuntime(deployed.config), spec.size, std::move(image),
+  auto spec = SpecOf(version, deployed, std::nullopt, options_.vcpus, options_.runtimes);
+  return {std::move(spec.key), options_.runtimes.NameOf(deployed.config.runtime), spec.size, std::move(image),
           WantsSnapshot(deployed.config)};
 }
 

@@ -37,6 +37,7 @@ class DeploymentService : public Deployments {
     uint32_t vcpus = 1;
     ArnParts arn;
     bool function_snapshots = true;
+    registry::Runtimes runtimes = {};
   };
   struct Parts {
     registry::Registry& registry;
@@ -66,6 +67,7 @@ class DeploymentService : public Deployments {
   void Recover(std::function<void()> served);
 
   Status CheckZip(const std::filesystem::path& zip) override;
+  const registry::Runtimes& Runtimes() const override { return options_.runtimes; }
   bool HasRuntime(const std::string& runtime) override;
   void Start(const std::string& function, const std::string& version) override;
   bool HasSnapshot(const registry::FunctionVersion& version) override;

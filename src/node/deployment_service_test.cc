@@ -27,6 +27,8 @@ using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
 
+const registry::Runtimes kRuntimes;
+
 std::string ZipOf(const std::string& name, const std::string& content) {
   std::string bytes(64 * 1024, '\0');
   size_t used = 0;
@@ -151,7 +153,7 @@ TEST_F(DeploymentServiceTest, FunctionBecomesActiveWithItsImage) {
   EXPECT_EQ(preparer_.last().runtime, "python3");
   EXPECT_EQ(preparer_.last().size.memory_mib, 384U);
   EXPECT_FALSE(preparer_.last().use_function_snapshot);
-  EXPECT_EQ(preparer_.prepared(), std::set{SpecOf(version, *version.deployed, std::nullopt, 1).key});
+  EXPECT_EQ(preparer_.prepared(), std::set{SpecOf(version, *version.deployed, std::nullopt, 1, kRuntimes).key});
 }
 
 TEST_F(DeploymentServiceTest, SnapStartGetsTheFunctionASnapshot) {
@@ -159,7 +161,7 @@ TEST_F(DeploymentServiceTest, SnapStartGetsTheFunctionASnapshot) {
   config.snap_start = registry::SnapStart::kPublishedVersions;
   Create("f", ZipOf("app.py", "x"), config);
   const auto version = Settled("f");
-  preparer_.WaitForSnapshot(SpecOf(version, *version.deployed, std::nullopt, 1).key);
+  preparer_.WaitForSnapshot(SpecOf(version, *version.deployed, std::nullopt, 1, kRuntimes).key);
   EXPECT_TRUE(service_->HasSnapshot(version));
 }
 
@@ -201,13 +203,13 @@ TEST_F(DeploymentServiceTest, FailedUpdateLeavesTheOldOneServed) {
 TEST_F(DeploymentServiceTest, ReplacedOneIsRetired) {
   Create("f", ZipOf("app.py", "x"));
   const auto before = Settled("f");
-  const std::string old_key = SpecOf(before, *before.deployed, std::nullopt, 1).key;
+  const std::string old_key = SpecOf(before, *before.deployed, std::nullopt, 1, kRuntimes).key;
   ASSERT_TRUE(registry_->UpdateConfig(
       "f", [](auto& config) { config.handler = "app.other"; }, ""));
   service_->Start("f", "$LATEST");
   const auto after = Settled("f");
   EXPECT_THAT(retired_, ElementsAre(old_key));
-  EXPECT_EQ(preparer_.prepared(), std::set{SpecOf(after, *after.deployed, std::nullopt, 1).key});
+  EXPECT_EQ(preparer_.prepared(), std::set{SpecOf(after, *after.deployed, std::nullopt, 1, kRuntimes).key});
   EXPECT_FALSE(std::filesystem::exists(folder() / "images" / (before.deployed->image + ".erofs")));
 }
 
@@ -219,7 +221,7 @@ TEST_F(DeploymentServiceTest, RemovedOneIsForgotten) {
   service_->Removed("f", *versions);
   Create("g", ZipOf("app.py", "x"));
   Settled("g");
-  EXPECT_THAT(retired_, ElementsAre(SpecOf(version, *version.deployed, std::nullopt, 1).key));
+  EXPECT_THAT(retired_, ElementsAre(SpecOf(version, *version.deployed, std::nullopt, 1, kRuntimes).key));
   EXPECT_FALSE(preparer_.prepared().contains(retired_[0]));
 }
 
@@ -229,7 +231,7 @@ TEST_F(DeploymentServiceTest, ANewStartServesWhatIsDeployedAndGoesOnWithTheRest)
   service_->Stop();
   auto stored = code_->Put(ZipOf("app.py", "y"));
   ASSERT_TRUE(registry_->CreateFunction("g", SomeConfig(), stored->code(), {}, registry::Publish::kNo));
-  preparer_.Forget(SpecOf(version, *version.deployed, std::nullopt, 1).key);
+  preparer_.Forget(SpecOf(version, *version.deployed, std::nullopt, 1, kRuntimes).key);
   service_.reset();
   StartService();
   Settled("f");  // what was under way is begun when this one is

@@ -8,6 +8,7 @@
 
 #include "base/result.h"
 #include "registry/function.h"
+#include "registry/runtimes.h"
 
 namespace snapfaas::node {
 
@@ -19,6 +20,8 @@ class Deployments {
   // kInvalidArgument says what is wrong with it. Blocks.
   virtual Status CheckZip(const std::filesystem::path& zip) = 0;
 
+  // Those there are, built on this node or not. Stays the same.
+  virtual const registry::Runtimes& Runtimes() const = 0;
   // Of our names, e.g. "python3": whether its runtime is built on this node.
   virtual bool HasRuntime(const std::string& runtime) = 0;
 

@@ -104,8 +104,11 @@ int64_t TimeoutOf(const registry::FunctionConfig& config) { return int64_t{confi
 }  // namespace
 
 faas::FunctionSpec SpecOf(const registry::FunctionVersion& version, const registry::Deployed& deployed,
-                          std::optional<uint32_t> reserved_concurrency, uint32_t vcpus) {
-  const uint32_t steps = (deployed.config.memory_mib + faas::kMemoryStepMib - 1) / faas::kMemoryStepMib;
+                          std::optional<uint32_t> reserved_concurrency, uint32_t vcpus,
+                          const registry::Runtimes& runtimes) {
+  const registry::Runtime* runtime = runtimes.Find(deployed.config.runtime);
+  const uint32_t memory_mib = std::max(deployed.config.memory_mib, runtime == nullptr ? 0 : runtime->min_memory_mib);
+  const uint32_t steps = (memory_mib + faas::kMemoryStepMib - 1) / faas::kMemoryStepMib;
   faas::FunctionSpec spec;
   spec.key = VmKeyOf(version, deployed);
   spec.function = version.function;
@@ -251,22 +254,22 @@ void FunctionInvoker::Submit(Ticket ticket, const registry::Resolution& resoluti
   }
   if (is_cancelled) return Answer(ticket, Refusal(Kind::kCancelled, "the client has gone"));
   const int64_t timeout_ns = TimeoutOf(version.deployed->config);
-  const auto submitted =
-      requests_.Submit(SpecOf(version, *version.deployed, resolution.reserved_concurrency, options_.vcpus), request,
-                       [this, ticket, request, timeout_ns](Outcome outcome) {
-                         if (outcome.kind == Outcome::Kind::kRetired) {
-                           const std::lock_guard lock(mutex_);
-                           const auto found = calls_.find(ticket);
-                           if (found != calls_.end() && found->second.tries < kMaxTries && !stopped_) {
-                             found->second.invocation.event = request->event;
-                             found->second.submitted.reset();
-                             ++found->second.tries;
-                             look_ups_.Post([this, ticket] { LookUp(ticket); });
-                             return;
-                           }
-                         }
-                         Answer(ticket, AnswerOf(std::move(outcome), request->id, timeout_ns));
-                       });
+  const auto submitted = requests_.Submit(
+      SpecOf(version, *version.deployed, resolution.reserved_concurrency, options_.vcpus, options_.runtimes), request,
+      [this, ticket, request, timeout_ns](Outcome outcome) {
+        if (outcome.kind == Outcome::Kind::kRetired) {
+          const std::lock_guard lock(mutex_);
+          const auto found = calls_.find(ticket);
+          if (found != calls_.end() && found->second.tries < kMaxTries && !stopped_) {
+            found->second.invocation.event = request->event;
+            found->second.submitted.reset();
+            ++found->second.tries;
+            look_ups_.Post([this, ticket] { LookUp(ticket); });
+            return;
+          }
+        }
+        Answer(ticket, AnswerOf(std::move(outcome), request->id, timeout_ns));
+      });
   bool cancel_now = false;
   {
     const std::lock_guard lock(mutex_);

@@ -25,13 +25,16 @@
 #include "node/invoker.h"
 #include "node/worker.h"
 #include "registry/registry.h"
+#include "registry/runtimes.h"
 
 namespace snapfaas::node {
 
 // What the Request Manager is to know of a version that is served; `vcpus` of each microVM. A microVM's memory comes in
-// steps, so it may get more than the function asks for. The key names all that a microVM's life depends on.
+// steps and is as much as its runtime needs, so it may get more than the function asks for. The key names all that a
+// microVM's life depends on.
 faas::FunctionSpec SpecOf(const registry::FunctionVersion& version, const registry::Deployed& deployed,
-                          std::optional<uint32_t> reserved_concurrency, uint32_t vcpus);
+                          std::optional<uint32_t> reserved_concurrency, uint32_t vcpus,
+                          const registry::Runtimes& runtimes);
 
 // As in ARNs: "arn:aws:lambda:us-east-1:000000000000:function:name".
 struct ArnParts {
@@ -45,6 +48,7 @@ class FunctionInvoker : public Invoker {
   struct Options {
     uint32_t vcpus = 1;
     ArnParts arn;
+    registry::Runtimes runtimes = {};
   };
 
   // Hears of every answer, from any thread, before who asked does.

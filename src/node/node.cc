@@ -86,6 +86,14 @@ std::string_view EventName(faas::Controller::VmEventKind kind) {
   return "vm";
 }
 
+registry::Runtimes RuntimesOf(const fs::path& share_dir) {
+  std::vector<registry::Runtime> runtimes;
+  for (auto& recipe : images::ListRecipes(share_dir)) {
+    runtimes.push_back({std::move(recipe.name), std::move(recipe.lambda_runtimes), recipe.min_memory_mib});
+  }
+  return registry::Runtimes(std::move(runtimes));
+}
+
 }  // namespace
 
 uint64_t SpareMemoryMib() {
@@ -159,15 +167,16 @@ Status Node::StartParts(FunctionInvoker::Observe observe) {
                                                    [this](const auto& event) { OnVmEvent(event); });
   requests_ = std::make_unique<faas::RequestManager>(*timekeeper_, *controller_, RequestOptions(config_));
   const auto vcpus = static_cast<uint32_t>(config_.vcpus);
+  runtimes_ = RuntimesOf(paths_.share_dir);
   invoker_ = std::make_unique<FunctionInvoker>(*registry_, *requests_, hub_, std::move(observe),
-                                               FunctionInvoker::Options{vcpus, arn});
+                                               FunctionInvoker::Options{vcpus, arn, runtimes_});
   dispatcher_ = std::make_unique<EventDispatcher>(*registry_, *invoker_, EventOptions(config_, arn), log_);
   deployments_ = std::make_unique<DeploymentService>(
       DeploymentService::Parts{*registry_, *code_, *deployer_, *host_, hub_,
                                [this](const std::string& name) { return images::OpenRuntime(paths_.data_dir, name); },
                                [this](const std::string& key) { requests_->RetireKey(key); },
                                [this](const faas::VmSize& size) { return ReserveForWork(size); }, log_},
-      DeploymentService::Options{vcpus, arn, config_.function_snapshots});
+      DeploymentService::Options{vcpus, arn, config_.function_snapshots, runtimes_});
   return {};
 }
 
@@ -275,7 +284,9 @@ Result<std::vector<RuntimeInfo>> Node::Runtimes() {
   if (!listed) return Forward(listed.error());
   std::vector<RuntimeInfo> runtimes;
   for (const auto& runtime : *listed) {
-    runtimes.push_back({runtime.name, runtime.kernel_release, registry::LambdaNamesOf(runtime.name)});
+    const registry::Runtime* known = runtimes_.Find(runtime.name);
+    runtimes.push_back({runtime.name, runtime.version, runtime.kernel_release,
+                        known == nullptr ? std::vector<std::string>() : known->lambda_names});
   }
   return runtimes;
 }

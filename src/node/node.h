@@ -34,6 +34,7 @@
 #include "node/node_view.h"
 #include "registry/code_store.h"
 #include "registry/registry.h"
+#include "registry/runtimes.h"
 
 namespace snapfaas::node {
 
@@ -46,6 +47,7 @@ class Node : public NodeView {
     std::filesystem::path data_dir;   // runtimes and snapshots
     std::filesystem::path state_dir;  // all else
     std::filesystem::path vmm;        // the executable
+    std::filesystem::path share_dir;  // the runtimes' recipes
   };
 
   // kUnavailable: another node has the state folder. Returns when everything that was deployed can be served.
@@ -91,6 +93,7 @@ class Node : public NodeView {
   std::atomic<bool> draining_ = false;
 
   // In the order of what stands on what: each part goes before those it uses.
+  registry::Runtimes runtimes_;
   UniqueFd lock_;
   PosixFileSystem files_;
   EventHub hub_;

@@ -40,6 +40,7 @@ struct SnapshotInfo {
 
 struct RuntimeInfo {
   std::string name;
+  std::string version;  // of the language; may be empty
   std::string kernel;
   std::vector<std::string> lambda_names;  // runtime names of AWS that it stands in for
 };

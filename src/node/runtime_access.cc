@@ -70,6 +70,7 @@ Result<OpenedRuntime> OpenRuntime(const std::filesystem::path& data_dir, const s
   OpenedRuntime runtime;
   runtime.recipe = images.recipe;
   runtime.compile_command = images.compile_command;
+  runtime.packages = images.packages;
   runtime.kernel_release = images.kernel_release;
   runtime.files.name = images.recipe.name;
   runtime.files.kernel = images.kernel_elf;

@@ -24,6 +24,7 @@ namespace snapfaas::node {
 struct OpenedRuntime {
   images::RuntimeRecipe recipe;
   std::vector<std::string> compile_command;
+  images::PackageSource packages;
   std::string kernel_release;
   faas::RuntimeFiles files;
 };

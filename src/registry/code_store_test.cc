@@ -9,13 +9,11 @@
 
 #include "base/fault_injecting_file_system.h"
 #include "registry/registry_for_tests.h"
-#include "registry/runtimes.h"
 
 namespace snapfaas::registry {
 namespace {
 
 namespace fs = std::filesystem;
-using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 
@@ -128,21 +126,6 @@ TEST_F(CodeStoreTest, WhateverCrashesNoHalfZipHasAName) {
     OpenStore();
     if (!has_crashed) break;
   }
-}
-
-TEST(Runtimes, LambdasNamesMeanOurs) {
-  EXPECT_EQ(RuntimeOf("python3.8"), "python3");
-  EXPECT_EQ(RuntimeOf("python3.13"), "python3");
-  EXPECT_EQ(RuntimeOf("nodejs22.x"), "nodejs");
-  EXPECT_EQ(RuntimeOf("ruby3.3"), "ruby");
-  EXPECT_EQ(RuntimeOf("java21"), "java");
-  EXPECT_EQ(RuntimeOf("provided.al2023"), "native");
-  EXPECT_EQ(RuntimeOf("python3"), "python3");
-  EXPECT_EQ(RuntimeOf("R"), "R");
-  EXPECT_EQ(RuntimeOf("python2.7"), std::nullopt);
-  EXPECT_EQ(RuntimeOf(""), std::nullopt);
-  EXPECT_THAT(LambdaNamesOf("python3"), Contains("python3.12"));
-  EXPECT_THAT(LambdaNamesOf("perl"), IsEmpty());
 }
 
 }  // namespace

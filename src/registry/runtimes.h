@@ -1,6 +1,8 @@
-// Runtime names: AWS Lambda's, and the runtimes of ours that stand in for them.
+// Runtimes: the language runtimes that functions may name, by our names and by AWS Lambda's. What there is comes from
+// the recipes of the runtimes, built or not.
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -8,14 +10,27 @@
 
 namespace snapfaas::registry {
 
-// The runtime of ours that functions of this runtime really run on: of "python3.12" it is "python3". Our own names are
-// taken too. Nothing: neither knows the name.
-std::optional<std::string> RuntimeOf(std::string_view name);
+struct Runtime {
+  std::string name;                       // ours, e.g. "python3"
+  std::vector<std::string> lambda_names;  // of Lambda's, those that run on it, e.g. "python3.12"
+  uint32_t min_memory_mib = 0;            // of its microVMs
+};
 
-// Lambda's names that this runtime of ours stands in for.
-std::vector<std::string> LambdaNamesOf(std::string_view runtime);
+class Runtimes {
+ public:
+  Runtimes() = default;
+  explicit Runtimes(std::vector<Runtime> runtimes) : runtimes_(std::move(runtimes)) {}
 
-// All of ours.
-std::vector<std::string> OurRuntimes();
+  // The runtime that functions of this one, named as we or as Lambda do, really run on. Null: nobody knows the name.
+  // Where several runtimes take a name of Lambda's it is the first one's.
+  const Runtime* Find(std::string_view name) const;
+  // Our name of it, or `name` itself where nobody knows it.
+  std::string NameOf(std::string_view name) const;
+
+  const std::vector<Runtime>& all() const { return runtimes_; }
+
+ private:
+  std::vector<Runtime> runtimes_;
+};
 
 }  // namespace snapfaas::registry

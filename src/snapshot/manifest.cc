@@ -105,11 +105,13 @@ std::string SnapshotKey::FolderName() const {
 }
 
 Status SnapshotKey::Check() const {
-  const auto is_alnum = [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9'); };
+  const auto is_alnum = [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+  };
   const auto is_allowed = [&](char c) { return is_alnum(c) || c == '.' || c == '_' || c == '-'; };
   if (runtime.empty() || runtime.size() > 64 || !is_alnum(runtime.front()) ||
       !std::all_of(runtime.begin(), runtime.end(), is_allowed)) {
-    return Fail(ErrorCode::kInvalidArgument, "\"{}\" is no name for a runtime: use 1 to 64 of a-z, 0-9, . _ -",
+    return Fail(ErrorCode::kInvalidArgument, "\"{}\" is no name for a runtime: use 1 to 64 of a-z, A-Z, 0-9, . _ -",
                 runtime);
   }
   if (memory_mib == 0 || memory_mib > kMaxMemoryMib) {

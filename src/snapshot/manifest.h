@@ -17,7 +17,7 @@ inline constexpr size_t kMaxManifestBytes = 64 * 1024;
 
 // Which snapshot: a base snapshot for each runtime and size of microVM, and on it one for each function.
 struct SnapshotKey {
-  std::string runtime;  // 1 to 64 of a-z0-9._-, the first a letter or digit
+  std::string runtime;  // 1 to 64 of a-zA-Z0-9._-, the first a letter or digit
   uint32_t memory_mib = 0;
   uint32_t vcpus = 0;
   // Of a function snapshot: the IdentityHash of the function's image. Empty: a base snapshot.

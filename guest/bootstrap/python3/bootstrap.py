@@ -47,6 +47,8 @@ TASK_ROOT = "/srv"
 # The same folder by the name that AWS Lambda gives it, and what is in that of a deployed function alone: how to run it.
 LAMBDA_TASK_ROOT = "/var/task"
 CONFIGURATION = ".snapfaas/function.json"
+# Where packages lie in either, after the function's own modules: its own, and Debian's (debian-packages.txt).
+PACKAGES = ("package", "package/usr/lib/python3/dist-packages")
 RUNTIME_FOLDER = "/usr/lib/snapfaas"
 # The name that tracebacks know this file by; it runs compiled.
 OWN_FILE = (lambda: None).__code__.co_filename
@@ -454,7 +456,7 @@ def set_up_modules():
     """Before the snapshot: paths, streams, and a heap that the collector leaves alone."""
     sys.dont_write_bytecode = True
     sys.path[0] = TASK_ROOT
-    sys.path.append(os.path.join(TASK_ROOT, "package"))
+    sys.path.extend(os.path.join(TASK_ROOT, folder) for folder in PACKAGES)
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(line_buffering=True, errors="backslashreplace")
     # The collector writes to every object it looks at; those that are in the snapshot it need not look at again.
@@ -534,7 +536,7 @@ def load_deployed(configuration):
     """What answers the events of a deployed function. Raises LoadError."""
     set_up_environment(configuration)
     sys.path[0] = LAMBDA_TASK_ROOT
-    sys.path[-1] = os.path.join(LAMBDA_TASK_ROOT, "package")
+    sys.path[-len(PACKAGES) :] = (os.path.join(LAMBDA_TASK_ROOT, folder) for folder in PACKAGES)
     sys.path[1:1] = filter(None, os.environ.get("PYTHONPATH", "").split(":"))
     os.chdir(LAMBDA_TASK_ROOT)
     log = LogHandler()
