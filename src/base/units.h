@@ -12,4 +12,7 @@ constexpr uint64_t operator""_GiB(unsigned long long n) { return n << 30; }
 inline constexpr uint64_t kPageSize = 4096;
 inline constexpr uint64_t kHugePageSize = 2_MiB;
 
+// For people to read.
+constexpr double ToMib(uint64_t bytes) { return static_cast<double>(bytes) / static_cast<double>(1_MiB); }
+
 }  // namespace snapfaas

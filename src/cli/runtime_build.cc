@@ -22,8 +22,6 @@
 namespace snapfaas::cli {
 namespace {
 
-double ToMib(uint64_t bytes) { return static_cast<double>(bytes) / static_cast<double>(1_MiB); }
-
 // From any thread: one call writes one line.
 void ShowProgress(std::string_view line) { fmt::print(stderr, "{}", fmt::format("snapfaas: {}\n", line)); }
 

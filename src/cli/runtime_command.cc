@@ -23,8 +23,6 @@
 namespace snapfaas::cli {
 namespace {
 
-double ToMib(uint64_t bytes) { return static_cast<double>(bytes) / static_cast<double>(1_MiB); }
-
 using Entries = std::vector<snapshot::Catalog::Entry>;
 
 // Also where no snapshot was ever taken. Makes no folders.

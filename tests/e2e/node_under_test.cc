@@ -140,7 +140,7 @@ nlohmann::json NodeUnderTest::Get(const std::string& target) const {
 }
 
 nlohmann::json DeploymentOf(const std::string& name, const std::string& source) {
-  auto package = cli::MakePackage(Function(source));
+  auto package = cli::MakePackage(Function(source), nullptr);
   EXPECT_TRUE(package);
   return {{"FunctionName", name},
           {"Runtime", "python3"},
