@@ -672,7 +672,7 @@ class Loading(NativeTest):
         self.assertEqual((guest.task / "folder").read_text().strip(), str(guest.task))
         self.assertIn("to the log\n", guest.log())
         self.assertEqual(known["LAMBDA_TASK_ROOT"], str(guest.task))
-        self.assertEqual(known["LD_LIBRARY_PATH"], f"{guest.task}:{guest.task}/lib")
+        self.assertEqual(known["LD_LIBRARY_PATH"], f"{guest.task}:{guest.task}/lib:{guest.task}/package/usr/lib/x86_64-linux-gnu")
         self.assertEqual(known["AWS_LAMBDA_INITIALIZATION_TYPE"], "on-demand")
         self.assertEqual(known["AWS_LAMBDA_FUNCTION_VERSION"], "$LATEST")
         self.assertRegex(known["AWS_LAMBDA_FUNCTION_MEMORY_SIZE"], r"^\d+$")
