@@ -537,7 +537,6 @@ __snapfaas_fail() {
 __snapfaas_load_folder() {
   local module
   cd "$__snapfaas_task_root" || :
-  __snapfaas_set_path "$__snapfaas_task_root"
   __snapfaas_renew_log_stream
   for module in app workload; do
     [[ -f $__snapfaas_task_root/$module.sh ]] || continue
@@ -571,12 +570,6 @@ __snapfaas_load_handler() {
     __snapfaas_fail Runtime.HandlerNotFound "Handler '$__snapfaas_handler' missing on module '$module'"
 }
 
-# The function's own programs go before those of the image, and what it has brought along goes last: as it is, and as
-# Debian's packages unpacked there have it.
-__snapfaas_set_path() {
-  export PATH="$1/bin:$PATH:$1/package/bin:$1/package/usr/bin"
-}
-
 # One for each microVM, as one snapshot gives many.
 __snapfaas_renew_log_stream() {
   local TZ=UTC day
@@ -604,7 +597,6 @@ __snapfaas_load_deployed() {
   export AWS_EXECUTION_ENV="AWS_Lambda_bash${BASH_VERSINFO[0]}.${BASH_VERSINFO[1]}"
   export LAMBDA_RUNTIME_DIR=$__snapfaas_runtime_folder LAMBDA_TASK_ROOT=$__snapfaas_lambda_task_root TZ=:UTC
   __snapfaas_renew_log_stream
-  __snapfaas_set_path "$__snapfaas_lambda_task_root"
   # The function's own go last, so that it may have another time zone.
   environment=${__snapfaas_members[environment]-null}
   if [[ $environment == '{'* ]]; then
