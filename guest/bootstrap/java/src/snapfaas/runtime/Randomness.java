@@ -2,6 +2,7 @@ package snapfaas.runtime;
 
 import java.lang.reflect.Field;
 import java.math.BigInteger;
+import java.security.SecureRandom;
 import java.util.ArrayList;
 import java.util.Collections;
 import java.util.List;
@@ -17,6 +18,12 @@ import java.util.concurrent.atomic.AtomicLong;
  * made with a seed, and the order of Set.of and Map.of, which hangs on a number that sets made earlier depend on.
  */
 final class Randomness {
+    /**
+     * First of all: where the class behind it is loaded before the list of providers, as by the next lines, the JDK takes
+     * it for missing, and makes SecureRandom a generator that is seeded only once.
+     */
+    private static final String SECURE_ALGORITHM = new SecureRandom().getAlgorithm();
+
     /** What all SecureRandom objects of the system's source share: it holds bytes that were read ahead. */
     private static final Object[] SECURE = {
         read("sun.security.provider.NativePRNG", "INSTANCE"),
@@ -99,6 +106,9 @@ final class Randomness {
     }
 
     static void warmUp() {
+        if (!SECURE_ALGORITHM.equals("NativePRNG")) {
+            throw new IllegalStateException("SecureRandom is " + SECURE_ALGORITHM + ", which a snapshot would repeat");
+        }
         reseed("1".repeat(64));
         Math.random();
         ThreadLocalRandom.current().nextInt();
