@@ -17,7 +17,7 @@ namespace snapfaas::cli {
 
 void AddBenchOptions(CLI::App& command, BenchOptions& options) {
   command.add_option("--app", options.app, "folder of the function")->required();
-  command.add_option("--runtime", options.runtime, "language runtime")->capture_default_str();
+  command.add_option("--runtime", options.runtime, "language runtime, e.g. python3");
   command.add_option("--boots", options.boots, "number of boots")->check(CLI::Range(1, 1000))->capture_default_str();
   command.add_option("--event", options.event, "the request, JSON")->capture_default_str();
   command.add_option("--json", options.json, "file for the results");
@@ -26,6 +26,9 @@ void AddBenchOptions(CLI::App& command, BenchOptions& options) {
 
 Result<int> RunBench(const Context& context, const BenchOptions& options,
                      const std::function<Result<int>(const OpenedRuntime& runtime)>& here) {
+  if (options.runtime.empty()) {
+    return Fail(ErrorCode::kInvalidArgument, "no runtime is named: add one, as in --runtime python3");
+  }
   auto runtime = OpenRuntime(context, options.runtime);
   if (!runtime) return Forward(runtime.error());
   auto folder = images::CheckAppFolder(options.app, runtime->recipe);

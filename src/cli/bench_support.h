@@ -27,7 +27,7 @@
 namespace snapfaas::cli {
 
 struct BenchOptions {
-  std::string runtime = "python3";
+  std::string runtime;
   std::filesystem::path app;
   std::string event = "{}";
   uint32_t boots = 5;

@@ -187,8 +187,7 @@ std::optional<LoadError> FunctionProcess::Start(const std::string& folder, const
   environment.Set(std::string("AWS_LAMBDA_INITIALIZATION_TYPE=") + (for_snapshot ? "snap-start" : "on-demand"));
   environment.Set("LAMBDA_RUNTIME_DIR=/usr/lib/snapfaas");
   // The last has what debian-packages.txt names.
-  environment.Set("LD_LIBRARY_PATH=" + folder + ":" + folder + "/lib:" + folder +
-                  "/package/usr/lib/x86_64-linux-gnu");
+  environment.Set("LD_LIBRARY_PATH=" + folder + ":" + folder + "/lib:" + folder + "/package/usr/lib/x86_64-linux-gnu");
   for (const std::string& variable : configuration.environment) environment.Set(variable);
 
   std::string program = folder + "/" + kProgram;
