@@ -315,8 +315,10 @@ Result<RestoreReport> Measure(const RestoreBench& bench) {
   report.commit = bench.options.commit;
   report.runtime = bench.options.runtime;
   report.boot_size = sizes.front();
-  for (const faas::VmSize& size : sizes) {
-    auto floor = MeasureFloor(bench, size);
+  // The table of several runtimes has no place for them.
+  const bool with_floors = !bench.options.all_runtimes;
+  for (size_t i = 0; with_floors && i < sizes.size(); ++i) {
+    auto floor = MeasureFloor(bench, sizes[i]);
     if (!floor) return Forward(floor.error());
     report.floors.push_back(std::move(*floor));
   }

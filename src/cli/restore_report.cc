@@ -216,8 +216,10 @@ nlohmann::ordered_json ToJson(const RestoreReport& report) {
                        {"warm_ms", MillisToJson(sample.warm_ms)},
                        {"private_kib", sample.private_kib}});
   }
-  json["floor_ms"] = MillisToJson(report.floors.front().floor_ms);
-  json["prepared_floor_ms"] = MillisToJson(report.floors.front().prepared_floor_ms);
+  if (!report.floors.empty()) {
+    json["floor_ms"] = MillisToJson(report.floors.front().floor_ms);
+    json["prepared_floor_ms"] = MillisToJson(report.floors.front().prepared_floor_ms);
+  }
   auto& floors = json["floors"] = nlohmann::ordered_json::array();
   for (const FloorSample& floor : report.floors) {
     floors.push_back({{"memory_mib", floor.size.memory_mib},

@@ -38,7 +38,7 @@ struct RestoreReport {
   std::string runtime;
   faas::VmSize boot_size;
   Runs boots;                          // of BootBreakdown; not empty
-  std::vector<FloorSample> floors;     // a size each; not empty
+  std::vector<FloorSample> floors;     // a size each; not empty, but for one of several runtimes
   std::vector<RestoreSample> samples;  // by size, in the order of `floors`
   double dirty_mib = 0;                // that the base snapshot of `boot_size` holds
 };

@@ -174,6 +174,8 @@ TEST(RestoreReport, RuntimesJsonHasAllSamples) {
   EXPECT_EQ(json["runtimes"][0]["runtime"], "python3");
   EXPECT_EQ(json["runtimes"][0]["dirty_mib"], 31.5);
   EXPECT_EQ(json["runtimes"][0]["samples"], ToJson(report)["samples"]);
+  report.floors.clear();
+  EXPECT_FALSE(RuntimesJson({report})["runtimes"][0].contains("floor_ms"));
 }
 
 }  // namespace
