@@ -19,8 +19,8 @@ import java.util.concurrent.atomic.AtomicLong;
  */
 final class Randomness {
     /**
-     * First of all: where the class behind it is loaded before the list of providers, as by the next lines, the JDK takes
-     * it for missing, and makes SecureRandom a generator that is seeded only once.
+     * First of all: where the class behind it is loaded before the list of providers, as by the next lines, the JDK
+     * takes it for missing, and makes SecureRandom a generator that is seeded only once.
      */
     private static final String SECURE_ALGORITHM = new SecureRandom().getAlgorithm();
 
