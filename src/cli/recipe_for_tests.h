@@ -14,11 +14,12 @@ namespace snapfaas::cli {
 inline void PutRecipe(const std::filesystem::path& share_dir) {
   const auto folder = share_dir / "bootstrap" / "python3";
   EXPECT_TRUE(images::MakeFolders(folder));
-  EXPECT_TRUE(images::WriteWholeFile(folder / "manifest.json", R"({
+  constexpr char kRecipe[] = R"json({
       "name": "python3", "packages": [], "command": ["python3"], "lambda_runtimes": ["python3.11"],
       "handler_files": ["app.py", "app/__init__.py", "workload.py"],
       "handler_pattern": "(^|\n)((async )?def +{name} *\\(|{name} *=[^=]|(from|import) [^\n]*\\b{name}\\b)"
-})"));
+})json";
+  EXPECT_TRUE(images::WriteWholeFile(folder / "manifest.json", kRecipe));
 }
 
 }  // namespace snapfaas::cli

@@ -70,7 +70,9 @@ TEST_F(RunBuildsTest, SoManyAreMadeAtATime) {
   std::promise<void> second_began;
   make = [&](const std::string& name) {
     // The first one ends only once the second one has begun.
-    if (name == "a") EXPECT_EQ(second_began.get_future().wait_for(std::chrono::minutes(1)), std::future_status::ready);
+    if (name == "a") {
+      EXPECT_EQ(second_began.get_future().wait_for(std::chrono::minutes(1)), std::future_status::ready);
+    }
     if (name == "b") second_began.set_value();
   };
   EXPECT_THAT(Run({"a", "b"}, 2), IsEmpty());
