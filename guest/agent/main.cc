@@ -18,6 +18,7 @@
 #include "agent/snapshot_point.h"
 #include "common/console.h"
 #include "common/doorbell.h"
+#include "common/file_pages.h"
 
 namespace snapfaas::guest {
 namespace {

@@ -1,8 +1,6 @@
 // Getting to the snapshot point: as little memory in use as possible, then 124 from every vCPU.
 #pragma once
 
-#include <sys/types.h>
-
 #include "common/doorbell.h"
 
 namespace snapfaas::guest {
@@ -20,10 +18,6 @@ void ShrinkMemory();
 
 // Turns off the kernel's chores of housekeeping that pay on a machine that lives long.
 void QuietKernel();
-
-// Brings all that the process has mapped from files into its page tables. The files lie in memory that all VMs share
-// (DAX), so this takes no more than eight bytes a page, and saves a fault at each page's first use.
-void MapFilesOf(pid_t pid);
 
 // Gives the kernel the time to finish what was put off: what RCU, timers and work queues still have to do would be done
 // in each restored VM.

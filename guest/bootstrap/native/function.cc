@@ -20,6 +20,7 @@
 #include <nlohmann/json.hpp>
 
 #include "bootstrap/native/report.h"
+#include "common/file_pages.h"
 
 namespace snapfaas::guest::native {
 namespace {
@@ -217,6 +218,12 @@ std::optional<LoadError> FunctionProcess::Start(const std::string& folder, const
   return {};
 }
 
+void FunctionProcess::PrepareSnapshot() {
+  FindLogStreamName();
+  // The agent does the same for its own child, which is not the function.
+  MapFilesOf(pid_);
+}
+
 void FunctionProcess::FindLogStreamName() {
   uintptr_t start = 0;
   uintptr_t end = 0;
@@ -230,7 +237,7 @@ void FunctionProcess::FindLogStreamName() {
   if (found != std::string::npos) log_stream_address_ = start + found + std::strlen(kLogStreamVariable);
 }
 
-void FunctionProcess::RenewLogStreamName() const {
+void FunctionProcess::TakeIdentity() const {
   if (log_stream_address_ == 0) return;
   const std::string name = MakeLogStreamName(version_);
   std::string present(log_stream_.size(), '\0');

@@ -45,16 +45,18 @@ class FunctionProcess {
   // Readable in poll(2) when the function has ended; -1 before the start.
   int pidfd() const { return pidfd_; }
 
-  // One snapshot gives many microVMs, and each has a log stream of its own. The name stands in the environment that the
-  // function was started with; FindLogStreamName looks it up before the snapshot, RenewLogStreamName writes a new one
-  // over it behind it. Nothing happens where the function has put it elsewhere.
-  void FindLogStreamName();
-  void RenewLogStreamName() const;
+  // Around a snapshot of the running function. One snapshot gives many microVMs, and each has a log stream of its own:
+  // its name stands in the environment that the function was started with, and is written over there. Where the
+  // function has put it elsewhere nothing happens.
+  void PrepareSnapshot();
+  void TakeIdentity() const;
 
   // The function has ended: so does this process, in the same way, for the agent tells the host how.
   [[noreturn]] void EndLikeIt() const;
 
  private:
+  void FindLogStreamName();
+
   pid_t pid_ = -1;
   int pidfd_ = -1;
   std::string log_stream_;

@@ -417,7 +417,7 @@ void RuntimeApi::AnswerTooLarge(uint64_t bytes) {
 void RuntimeApi::SayLoaded() {
   loaded_ = true;
   if (!snapshot_wanted_) return control_.Say("loaded");
-  if (function_ != nullptr) function_->FindLogStreamName();
+  if (function_ != nullptr) function_->PrepareSnapshot();
   control_.Say("loaded");
   PassSnapshot();
 }
@@ -426,7 +426,7 @@ void RuntimeApi::SayLoaded() {
 void RuntimeApi::PassSnapshot() {
   const std::string line = control_.ReadLine();
   if (!line.starts_with("resume ")) Die("the agent said '%.80s'", line.c_str());
-  if (function_ != nullptr) function_->RenewLogStreamName();
+  if (function_ != nullptr) function_->TakeIdentity();
 }
 
 bool RuntimeApi::WantsFrames() const {

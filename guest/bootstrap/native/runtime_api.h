@@ -40,6 +40,8 @@ class RuntimeApi : public Connection::Owner {
  public:
   RuntimeApi(int channel_fd, const Control& control);
   ~RuntimeApi() override;
+  RuntimeApi(const RuntimeApi&) = delete;
+  RuntimeApi& operator=(const RuntimeApi&) = delete;
 
   // At an address as "127.0.0.1:9001"; port 0: any. Ends the process when it cannot.
   void Listen(const std::string& address);
