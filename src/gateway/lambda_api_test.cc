@@ -117,18 +117,18 @@ TEST_F(LambdaApiTest, CreateRefusesWhatIsWrong) {
 
 TEST_F(LambdaApiTest, RuntimesMustBeBuilt) {
   auto request = NewFunction("f");
-  request["Runtime"] = "nodejs20.x";
+  request["Runtime"] = "nodejs22.x";
   const auto missing = Send("POST", "/2015-03-31/functions", request.dump());
   EXPECT_EQ(missing.status, 400);
   EXPECT_EQ(ErrorType(missing), "InvalidParameterValueException");
   EXPECT_THAT(missing.body, HasSubstr("snapfaas runtime build nodejs"));
-  EXPECT_THAT(missing.body, HasSubstr("python3, python3.8"));
+  EXPECT_THAT(missing.body, HasSubstr("python3, python3.11"));
   request["Runtime"] = "cobol85";
   EXPECT_THAT(Send("POST", "/2015-03-31/functions", request.dump()).body, HasSubstr("unknown"));
   request["Runtime"] = "python3";
   EXPECT_EQ(Ok("POST", "/2015-03-31/functions", request, 201)["Runtime"], "python3");
-  const auto update = Send("PUT", "/2015-03-31/functions/f/configuration", R"({"Runtime":"java21"})");
-  EXPECT_THAT(update.body, HasSubstr("snapfaas runtime build java"));
+  const auto update = Send("PUT", "/2015-03-31/functions/f/configuration", R"({"Runtime":"nodejs22.x"})");
+  EXPECT_THAT(update.body, HasSubstr("snapfaas runtime build nodejs"));
 }
 
 TEST_F(LambdaApiTest, BodiesMustBeObjects) {
