@@ -23,7 +23,7 @@ LIBRARY_FOLDERS <- c("library", "package", "package/usr/lib/R/site-library")
 
 NATIVE <- local({
   library <- dyn.load(file.path(RUNTIME_FOLDER, "guest.so"))
-  names <- c("keep_descriptors", "read_frame", "drop_frame", "write_frame", "read_control", "write_control",
+  names <- c("set_up", "read_frame", "drop_frame", "write_frame", "read_control", "write_control",
              "quote_texts", "drop_texts", "spread_seed", "random_bytes", "flush", "trim", "bytes_in_use")
   sapply(names, function(name) getNativeSymbolInfo(paste0("snapfaas_", name), library)$address, simplify = FALSE)
 })
@@ -51,8 +51,10 @@ read_frame <- function() {
   frame$kind
 }
 
-write_frame <- function(kind, payload) {
-  if (.C(NATIVE$write_frame, kind, payload, done = 0L)$done == 0L) give_up("the host cannot be written to")
+# `pieces` together are the payload.
+write_frame <- function(kind, pieces) {
+  written <- .C(NATIVE$write_frame, kind, pieces, length(pieces), done = 0L)
+  if (written$done == 0L) give_up("the host cannot be written to")
 }
 
 read_control <- function() {
@@ -91,11 +93,18 @@ bracket <- function(cells) paste0("[", paste(cells, collapse = ","), "]")
 
 SCALAR_TYPES <- c("logical", "integer", "double", "character")
 
-encode_list <- function(value) {
-  cells <- if (length(value) < 8L) vapply(value, encode, "", USE.NAMES = FALSE) else encode_many(value)
+encode_list <- function(value) paste(encode_pieces(value), collapse = "")
+
+# The same, not yet joined: what is large has no copy more than need be.
+encode_pieces <- function(value) {
+  if (is.null(value) || is.object(value) || !is.list(value)) return(encode(value))
   keys <- names(value)
-  if (is.null(keys)) return(bracket(cells))
-  paste0("{", paste0(quote_text(keys), ":", cells, collapse = ",", recycle0 = TRUE), "}")
+  count <- length(value)
+  if (count == 0L) return(if (is.null(keys)) "[]" else "{}")
+  cells <- if (count < 8L) vapply(value, encode, "", USE.NAMES = FALSE) else encode_many(value)
+  separators <- c("", rep(",", count - 1L))
+  if (is.null(keys)) return(c("[", rbind(separators, cells), "]"))
+  c("{", rbind(paste0(separators, quote_text(keys), ":"), cells), "}")
 }
 
 # Mere scalars together, one type after the other: most of what a long list holds, and quicker than one by one.
@@ -331,11 +340,11 @@ make_context <- function(values) {
 
 # ---- events ----------------------------------------------------------------------------------------------------------
 
-# Runs one event with a handler as find_handler gives it; the c(kind, payload) to send back. Never an error.
+# Runs one event with a handler as find_handler gives it; list(kind =, pieces =) to send back. Never an error.
 answer <- function(handler, values) {
   context <- make_context(values)
   id <- context$aws_request_id
-  failed <- function(report) c("error", encode_report(report))
+  failed <- function(report) list(kind = "error", pieces = encode_report(report))
   parsed <- tryCatch(list(event = parse_payload()), error = function(error) {
     list(problem = sub("\n.*", "", readable(conditionMessage(error))))
   })
@@ -348,20 +357,20 @@ answer <- function(handler, values) {
   response <- attempt(function() call(event, context), handler$own_frames, function() handler$label)
   if (!is.null(response$error)) return(failed(report_error(response$error, response$stack, request_id = id)))
   event <- NULL
-  encoded <- tryCatch(list(data = encode(response$value)), error = function(error) {
+  encoded <- tryCatch(list(pieces = encode_pieces(response$value)), error = function(error) {
     list(problem = readable(conditionMessage(error)))
   })
   if (!is.null(encoded$problem)) {
     message <- paste("Unable to marshal response:", encoded$problem)
     return(failed(make_report("Runtime.MarshalError", message, request_id = id)))
   }
-  size <- nchar(encoded$data, "bytes")
+  size <- sum(nchar(encoded$pieces, "bytes"))
   if (size > MAX_RESPONSE_BYTES) {
     message <- sprintf("Response payload size (%d bytes) exceeded maximum allowed payload size (%d bytes).",
                        size, MAX_RESPONSE_BYTES)
     return(failed(make_report("Function.ResponseSizeTooLarge", message, request_id = id)))
   }
-  c("result", encoded$data)
+  list(kind = "result", pieces = encoded$pieces)
 }
 
 log_report <- function(report) {
@@ -374,7 +383,7 @@ log_report <- function(report) {
 # As `answer`, with errors in the log.
 answer_deployed <- function(handler, values) {
   reply <- answer(handler, values)
-  if (reply[[1L]] == "error") log_report(jsonlite::parse_json(reply[[2L]]))
+  if (reply$kind == "error") log_report(jsonlite::parse_json(reply$pieces))
   reply
 }
 
@@ -389,8 +398,8 @@ serve <- function(respond) {
     } else if (kind == "event") {
       reply <- respond(values)
       flush_output()
-      write_frame(reply[[1L]], reply[[2L]])
-      large <- nchar(reply[[2L]], "bytes") > LARGE_ANSWER_BYTES
+      write_frame(reply$kind, reply$pieces)
+      large <- sum(nchar(reply$pieces, "bytes")) > LARGE_ANSWER_BYTES
       reply <- NULL
       if (large) {
         gc()
@@ -666,13 +675,13 @@ report_failure <- function(error) {
   if (is_deployed()) log_report(error$report)
   flush_output()
   write_frame("init-error", failure)
-  function(values) c("error", failure)
+  function(values) list(kind = "error", pieces = failure)
 }
 
 # ---- before the snapshot ---------------------------------------------------------------------------------------------
 
 set_up_session <- function() {
-  .C(NATIVE$keep_descriptors)
+  .C(NATIVE$set_up)
   loadNamespace("compiler")
   loadNamespace("jsonlite")
   # Warnings at once: R would keep them until the top level is reached, which is never. Sources are kept for the lines

@@ -139,6 +139,29 @@ bool WriteAll(int fd, const char* data, size_t size) {
   return true;
 }
 
+// Writes to the channel as much at once as it can: each write is a trip to the host.
+class Gathered {
+ public:
+  bool Add(const char* text) {
+    const size_t size = std::strlen(text);
+    if (size > sizeof(bytes_) - used_ && !Flush()) return false;
+    if (size > sizeof(bytes_)) return WriteAll(kChannelFd, text, size);
+    std::memcpy(bytes_ + used_, text, size);
+    used_ += size;
+    return true;
+  }
+
+  bool Flush() {
+    const size_t size = used_;
+    used_ = 0;
+    return WriteAll(kChannelFd, bytes_, size);
+  }
+
+ private:
+  size_t used_ = 0;
+  char bytes_[16 * 1024];
+};
+
 char* quoted_texts = nullptr;
 
 // The letter after a backslash, 'u' where only a number will do, 0 for what stands for itself (RFC 8259, section 7).
@@ -204,9 +227,11 @@ uint64_t Mix(uint64_t value) {
 
 #define SNAPFAAS_R extern "C" [[gnu::visibility("default")]] void
 
-// Programs that a function starts get no end of the ports and pipes.
-SNAPFAAS_R snapfaas_keep_descriptors() {
+// Programs that a function starts get no end of the ports and pipes; and large blocks go back to the kernel when they
+// are free, whatever blocks there have been: a small machine has no memory to keep them.
+SNAPFAAS_R snapfaas_set_up() {
   for (const int fd : {kChannelFd, kControlInFd, kControlOutFd}) ::fcntl(fd, F_SETFD, FD_CLOEXEC);
+  ::mallopt(M_MMAP_THRESHOLD, 4 << 20);
 }
 
 // The next frame of the host. The strings stay until the next call; R copies them when it returns.
@@ -215,20 +240,16 @@ SNAPFAAS_R snapfaas_read_frame(int* status, char** kind, char** payload) { *stat
 // Gives the memory of the last frame back, which R has a copy of.
 SNAPFAAS_R snapfaas_drop_frame() { DropHandedOut(); }
 
-// `done` is 0 where the host's end cannot be written to.
-SNAPFAAS_R snapfaas_write_frame(char** kind, char** payload, int* done) {
+// A payload of `count` pieces, which R need not join. `done` is 0 where the host's end cannot be written to.
+SNAPFAAS_R snapfaas_write_frame(char** kind, char** pieces, int* count, int* done) {
   char header[kMaxHeaderBytes];
-  const size_t length = std::strlen(*payload);
-  const size_t size = static_cast<size_t>(std::snprintf(header, sizeof(header), "%s %zu\n", *kind, length));
-  // Small answers in one piece: each write is a trip to the host.
-  char small[4096];
-  if (size + length <= sizeof(small)) {
-    std::memcpy(small, header, size);
-    std::memcpy(small + size, *payload, length);
-    *done = WriteAll(kChannelFd, small, size + length) ? 1 : 0;
-  } else {
-    *done = WriteAll(kChannelFd, header, size) && WriteAll(kChannelFd, *payload, length) ? 1 : 0;
-  }
+  size_t length = 0;
+  for (int i = 0; i < *count; ++i) length += std::strlen(pieces[i]);
+  std::snprintf(header, sizeof(header), "%s %zu\n", *kind, length);
+  Gathered gathered;
+  bool well = gathered.Add(header);
+  for (int i = 0; i < *count && well; ++i) well = gathered.Add(pieces[i]);
+  *done = well && gathered.Flush() ? 1 : 0;
 }
 
 // Texts in UTF-8 as JSON strings: R's regular expressions take many times as long. The strings stay until drop_texts.
