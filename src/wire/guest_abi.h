@@ -52,8 +52,8 @@ inline constexpr char kLogPortName[] = "snapfaas.log";
 // without providing a reason".
 inline constexpr char kRuntimeExited[] = "Runtime exited";
 
-// /dev/pmem1 always has this size, so that any appfs fits behind a snapshot; past the image it reads as zeroes. AWS Lambda
-// allows a function 250 MiB.
+// /dev/pmem1 always has this size, so that any appfs fits behind a snapshot; past the image it reads as zeroes. AWS
+// Lambda allows a function 250 MiB.
 inline constexpr uint64_t kAppfsDeviceBytes = uint64_t{256} << 20;
 
 }  // namespace snapfaas::wire
