@@ -12,7 +12,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <fstream>
-#include <iterator>
+#include <sstream>
 #include <utility>
 
 #include "base/file_system.h"
@@ -161,8 +161,7 @@ std::vector<pid_t> VmmChildren() {
     pid_t pid = 0;
     if (std::from_chars(name.data(), name.data() + name.size(), pid).ec != std::errc()) continue;
     // "<pid> (<name>) <state> <parent> ..."
-    std::ifstream file(entry.path() / "stat");
-    const std::string stat((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
+    const std::string stat = ReadFile(entry.path() / "stat");
     const size_t close = stat.rfind(") ");
     if (close == std::string::npos || stat.find("(snapfaas-vmm") == std::string::npos) continue;
     if (std::atoi(stat.c_str() + close + 4) == ::getpid()) pids.push_back(pid);
@@ -174,7 +173,10 @@ std::filesystem::path Function(const std::string& name) { return std::filesystem
 
 std::string ReadFile(const std::filesystem::path& path) {
   std::ifstream file(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+  // A file of /proc may be gone between two reads. The operator takes that for the end; the iterator would throw.
+  std::ostringstream text;
+  text << file.rdbuf();
+  return text.str();
 }
 
 UniqueFd FileWith(const std::string& bytes) {
