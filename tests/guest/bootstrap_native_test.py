@@ -410,7 +410,8 @@ class Bodies(NativeTest):
     def test_expect_continue(self):
         guest, _ = self.running()
         raw = guest.connect_raw()
-        raw.sendall(f"POST {API}invocation/r-1/response HTTP/1.1\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n".encode())
+        raw.sendall(f"POST {API}invocation/r-1/response HTTP/1.1\r\n"
+                    "Content-Length: 2\r\nExpect: 100-continue\r\n\r\n".encode())
         self.assertEqual(raw.recv(100), b"HTTP/1.1 100 Continue\r\n\r\n")
         raw.sendall(b"42")
         self.assertTrue(raw.recv(100).startswith(b"HTTP/1.1 202 "))
@@ -514,7 +515,8 @@ class Errors(NativeTest):
         self.assertLess(len(json.dumps(report)), 4_000_000)
 
     def test_tower_of_brackets(self):
-        self.assertEqual(self.report(b'{"errorType":"T","x":' + b"[" * 500_000 + b"]" * 500_000 + b"}")["errorType"], "T")
+        tower = b"[" * 500_000 + b"]" * 500_000
+        self.assertEqual(self.report(b'{"errorType":"T","x":' + tower + b"}")["errorType"], "T")
         self.report(b"[" * 2_000_000)
 
     def test_largest_error(self):
@@ -566,12 +568,14 @@ class Errors(NativeTest):
 
     def test_response_mode_that_nobody_knows(self):
         guest, function = self.running()
-        status, answer = function.post("invocation/r-1/response", 1, {"Lambda-Runtime-Function-Response-Mode": "Streaming"})
+        mode = {"Lambda-Runtime-Function-Response-Mode": "Streaming"}
+        status, answer = function.post("invocation/r-1/response", 1, mode)
         self.assertEqual((status, answer["errorType"]), (400, "InvalidFunctionResponseMode"))
 
     def test_unknown_paths_and_methods(self):
         guest, function = self.running()
-        for method, path, status in (("GET", "nothing", 404), ("GET", "invocation/", 404), ("POST", "invocation/next", 405),
+        for method, path, status in (("GET", "nothing", 404), ("GET", "invocation/", 404),
+                                     ("POST", "invocation/next", 405),
                                      ("GET", "invocation/r-1/response", 405), ("DELETE", "init/error", 405),
                                      ("POST", "invocation/r-1/next", 404)):
             self.assertEqual(function.ask(method, path)[0], status, path)
@@ -672,7 +676,8 @@ class Loading(NativeTest):
         self.assertEqual((guest.task / "folder").read_text().strip(), str(guest.task))
         self.assertIn("to the log\n", guest.log())
         self.assertEqual(known["LAMBDA_TASK_ROOT"], str(guest.task))
-        self.assertEqual(known["LD_LIBRARY_PATH"], f"{guest.task}:{guest.task}/lib:{guest.task}/package/usr/lib/x86_64-linux-gnu")
+        self.assertEqual(known["LD_LIBRARY_PATH"],
+                         f"{guest.task}:{guest.task}/lib:{guest.task}/package/usr/lib/x86_64-linux-gnu")
         self.assertEqual(known["AWS_LAMBDA_INITIALIZATION_TYPE"], "on-demand")
         self.assertEqual(known["AWS_LAMBDA_FUNCTION_VERSION"], "$LATEST")
         self.assertRegex(known["AWS_LAMBDA_FUNCTION_MEMORY_SIZE"], r"^\d+$")
@@ -693,7 +698,8 @@ class Loading(NativeTest):
         self.assertRegex(known["AWS_LAMBDA_LOG_STREAM_NAME"], r"^\d{4}/\d\d/\d\d/\[7\][0-9a-f]{32}$")
 
     def test_configuration_that_cannot_be_used(self):
-        for configuration in ("{oops", "[]", {"no": "handler"}, {"handler": 1}, {"handler": "h", "environment": {"A": 1}},
+        for configuration in ("{oops", "[]", {"no": "handler"}, {"handler": 1},
+                              {"handler": "h", "environment": {"A": 1}},
                               {"handler": "h", "environment": {"A=B": "c"}},
                               {"handler": "h", "environment": {"A": "b\0c"}}):
             guest = self.deployed(configuration)
@@ -766,7 +772,8 @@ class Checkpoint(NativeTest):
         self.assertEqual(guest.hear(), "failed")
 
     def test_each_microvm_has_a_log_stream_of_its_own(self):
-        guest, function = self.at_snapshot(files={".snapfaas/function.json": '{"handler": "h", "environment": {"Z": "z"}}'})
+        configuration = '{"handler": "h", "environment": {"Z": "z"}}'
+        guest, function = self.at_snapshot(files={".snapfaas/function.json": configuration})
         before = guest.environment()
         guest.tell(f"resume {SEED}")
         function.finish()
@@ -832,7 +839,8 @@ class HostileFunction(NativeTest):
     def refused_chunks(self, chunks, status):
         guest, function = self.running()
         raw = guest.connect_raw()
-        raw.sendall(f"POST {API}invocation/r-1/response HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n".encode() + chunks)
+        head = f"POST {API}invocation/r-1/response HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
+        raw.sendall(head.encode() + chunks)
         self.assertTrue(raw.recv(10_000).startswith(b"HTTP/1.1 %d " % status), chunks[:80])
         # The answer was begun, and is not to be had.
         self.assertEqual(guest.receive()[1]["errorType"], "Runtime.TruncatedResponse")
@@ -889,7 +897,8 @@ class HostileFunction(NativeTest):
         guest, function = self.running()
         source = random.Random(1)
         words = [b"GET ", b"POST ", NEXT.encode(), API.encode(), b"invocation/r-1/error", b" HTTP/1.1", b"\r\n", b"\n",
-                 b"Content-Length: ", b"Transfer-Encoding: chunked", b"5", b"ffff", b"\r\n\r\n", b"\0", b": ", b"Expect: 100-continue"]
+                 b"Content-Length: ", b"Transfer-Encoding: chunked", b"5", b"ffff", b"\r\n\r\n", b"\0", b": ",
+                 b"Expect: 100-continue"]
         for _ in range(300):
             raw = socket.create_connection(guest.address(), TIMEOUT)
             raw.sendall(b"".join(source.choice(words) for _ in range(source.randrange(40))))
@@ -971,7 +980,8 @@ class Programs(NativeTest):
         guest = self.loaded(self.fixture("main"))
         self.assertEqual(self.ask(guest, {"case": "echo", "value": ["ä", None]}), ("result", {"echo": ["ä", None]}))
         kind, report = self.ask(guest, {"case": "raise"})
-        self.assertEqual((kind, report["errorType"], report["errorMessage"]), ("error", "std::runtime_error", "wanted: ä"))
+        got = (kind, report["errorType"], report["errorMessage"])
+        self.assertEqual(got, ("error", "std::runtime_error", "wanted: ä"))
         self.assertEqual(self.ask(guest, {"case": "log", "lines": 2}), ("result", None))
         self.assertEqual(set(guest.log().splitlines()), {"out 1", "out 2", "err 1", "err 2"})
         self.assertEqual(self.ask(guest, {"case": "large", "padding": "ä" * 1000, "bytes": 5}),
@@ -992,7 +1002,8 @@ class Programs(NativeTest):
     def test_init_fixture(self):
         guest = self.started(self.fixture("init"))
         kind, report = guest.receive()
-        self.assertEqual((kind, report["errorType"], report["errorMessage"]), ("init-error", "std::runtime_error", "wanted: ä"))
+        got = (kind, report["errorType"], report["errorMessage"])
+        self.assertEqual(got, ("init-error", "std::runtime_error", "wanted: ä"))
         self.assertEqual(guest.hear(), "failed")
 
     def test_hooks_fixture(self):
