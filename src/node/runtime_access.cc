@@ -168,7 +168,10 @@ Status SaveWorkingSet(const SnapshotHome& home, const snapshot::WorkingSet& set,
   PosixFileSystem file_system;
   auto catalog = OpenCatalog(file_system, home.data_dir);
   if (!catalog) return Forward(catalog.error());
-  return catalog->SaveWorkingSet(manifest.key, manifest.state_checksum, set);
+  const auto base = catalog->Find(manifest.key.Base());
+  const bool can_narrow = !manifest.key.IsBase() && base && base->working_set;
+  return catalog->SaveWorkingSet(manifest.key, manifest.state_checksum,
+                                 can_narrow ? snapshot::Narrow(set, *base->working_set) : set);
 }
 
 Result<std::vector<SnapshotInfo>> ListSnapshots(const std::filesystem::path& data_dir) {

@@ -52,6 +52,19 @@ WorkingSet RecordWorkingSet(const GuestMemory& memory) {
   return set;
 }
 
+WorkingSet Narrow(const WorkingSet& set, const WorkingSet& base) {
+  constexpr uint64_t kPages = kHugePageSize / kPageSize;
+  std::vector<PageRun> huge;
+  for (const PageRun& run : Coalesce(set.read, 0)) {
+    const uint64_t first = (run.first_page + kPages - 1) / kPages * kPages;
+    const uint64_t end = run.end() / kPages * kPages;
+    if (first < end) huge.push_back({static_cast<uint32_t>(first), static_cast<uint32_t>(end - first)});
+  }
+  const std::vector<PageRun> known = Merge(base.read, base.written);
+  const std::vector<PageRun> known_there = Subtract(known, Subtract(known, huge));
+  return {Merge(Subtract(set.read, huge), known_there), set.written};
+}
+
 std::vector<uint8_t> EncodeWorkingSet(const WorkingSet& set, uint64_t snapshot_checksum) {
   ByteWriter writer;
   writer.Put(kSetMagic);

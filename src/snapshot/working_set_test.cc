@@ -159,5 +159,22 @@ TEST(RecordWorkingSet, TellsPagesThatWereReadFromThoseThatWereWritten) {
   EXPECT_EQ(*decoded, set);
 }
 
+TEST(NarrowWorkingSet, KeepsOfHugePagesWhatTheBaseIsKnownToTouch) {
+  // Regions of 512 pages: the second and third whole, a part of the first and fourth, and of the fifth.
+  const WorkingSet set = {{{500, 1300}, {2048, 10}}, {{1900, 5}, {2300, 2}}};
+  const WorkingSet base = {{{3, 4}, {510, 5}, {600, 2}, {1530, 20}}, {{700, 1}, {1900, 9}}};
+  const WorkingSet narrowed = Narrow(set, base);
+  EXPECT_EQ(narrowed.written, set.written);
+  EXPECT_EQ(narrowed.read,
+            (std::vector<PageRun>{{500, 15}, {600, 2}, {700, 1}, {1530, 270}, {2048, 10}}));
+}
+
+TEST(NarrowWorkingSet, LeavesSmallPagesAsTheyAre) {
+  const WorkingSet set = {{{1, 511}, {513, 400}}, {{1000, 1}}};
+  EXPECT_EQ(Narrow(set, {{{2, 3}}, {}}), set);
+  EXPECT_EQ(Narrow({}, set), WorkingSet());
+  EXPECT_EQ(Narrow({{{0, 1024}}, {}}, {}), WorkingSet());
+}
+
 }  // namespace
 }  // namespace snapfaas::snapshot
