@@ -28,8 +28,8 @@ uint64_t PagesOf(std::span<const PageRun> runs);
 // Of a guest that was restored by mapping an image privately. Its vCPUs may go on running.
 WorkingSet RecordWorkingSet(const GuestMemory& memory);
 
-// `set` of a function snapshot, and `base` that of the snapshot below it. A base's image has huge pages where its own set
-// reads much: a recording over one takes in all of it. There, what the base's set says is all that is known.
+// `set` of a function snapshot, and `base` that of the snapshot below it. A base's image has huge pages where its own
+// set reads much: a recording over one takes in all of it. There, what the base's set says is all that is known.
 WorkingSet Narrow(const WorkingSet& set, const WorkingSet& base);
 
 inline constexpr size_t kMaxWorkingSetBytes = 16 * 1024 * 1024;

@@ -165,8 +165,7 @@ TEST(NarrowWorkingSet, KeepsOfHugePagesWhatTheBaseIsKnownToTouch) {
   const WorkingSet base = {{{3, 4}, {510, 5}, {600, 2}, {1530, 20}}, {{700, 1}, {1900, 9}}};
   const WorkingSet narrowed = Narrow(set, base);
   EXPECT_EQ(narrowed.written, set.written);
-  EXPECT_EQ(narrowed.read,
-            (std::vector<PageRun>{{500, 15}, {600, 2}, {700, 1}, {1530, 270}, {2048, 10}}));
+  EXPECT_EQ(narrowed.read, (std::vector<PageRun>{{500, 15}, {600, 2}, {700, 1}, {1530, 270}, {2048, 10}}));
 }
 
 TEST(NarrowWorkingSet, LeavesSmallPagesAsTheyAre) {
