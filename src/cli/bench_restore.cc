@@ -134,7 +134,7 @@ Status DropFromCache(const snapshot::LoadedSnapshot& snapshot) {
   // Pages that are still to be written would stay.
   ::sync();
   const snapshot::ImageFiles files = snapshot.images();
-  for (const int fd : {files.image, files.overlay, files.kernel}) {
+  for (const int fd : {files.image, files.overlay, files.kernel, files.packed}) {
     if (fd < 0) continue;
     const int failure = ::posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
     if (failure != 0) return FailErrno(failure, "dropping a snapshot's file from the page cache");

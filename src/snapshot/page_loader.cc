@@ -102,25 +102,6 @@ Status CheckExtents(const ImageFiles& files, const RestorePlan& plan) {
   return {};
 }
 
-// Neighbours that are this close are fetched by one request: a seek costs more than reading what lies between.
-constexpr uint32_t kReadAheadGap = 16;
-
-void FetchAhead(const ImageFiles& files, const RestorePlan& plan) {
-  if (files.packed >= 0) {
-    ::posix_fadvise(files.packed, 0, 0, POSIX_FADV_WILLNEED);
-    return;
-  }
-  const auto wanted = Coalesce(Merge(plan.read, plan.written), kReadAheadGap);
-  for (const PageRun& run : wanted) {
-    ::posix_fadvise(files.image, static_cast<off_t>(run.offset()), static_cast<off_t>(run.bytes()),
-                    POSIX_FADV_WILLNEED);
-  }
-  for (const MapExtent& extent : plan.extents) {
-    const auto offset = static_cast<off_t>(extent.file_page * kPageSize);
-    ::posix_fadvise(FdOf(files, extent.file), offset, static_cast<off_t>(extent.run.bytes()), POSIX_FADV_WILLNEED);
-  }
-}
-
 }  // namespace
 
 std::vector<uint8_t> EncodePlan(const RestorePlan& plan) {
@@ -240,10 +221,39 @@ Status RevertMemory(const ImageFiles& files, const RestorePlan& plan, uint64_t m
   return {};
 }
 
-void PrefetchMemory(const ImageFiles& files, const RestorePlan& plan, GuestMemory& memory) {
-  if (plan.read_ahead == ReadAhead::kYes) FetchAhead(files, plan);
-  for (const PageRun& run : plan.written) memory.Populate(run, PageAccess::kWrite);
-  for (const PageRun& run : plan.read) memory.Populate(run, PageAccess::kRead);
+void FetchAhead(const ImageFiles& files, const RestorePlan& plan) {
+  if (plan.read_ahead == ReadAhead::kNo) return;
+  if (files.packed >= 0) {
+    ::posix_fadvise(files.packed, 0, 0, POSIX_FADV_WILLNEED);
+    return;
+  }
+  // Neighbours that are this close are fetched by one request: a seek costs more than reading what lies between.
+  constexpr uint32_t kReadAheadGap = 16;
+  const auto wanted = Coalesce(Merge(plan.read, plan.written), kReadAheadGap);
+  for (const PageRun& run : wanted) {
+    ::posix_fadvise(files.image, static_cast<off_t>(run.offset()), static_cast<off_t>(run.bytes()),
+                    POSIX_FADV_WILLNEED);
+  }
+  for (const MapExtent& extent : plan.extents) {
+    const auto offset = static_cast<off_t>(extent.file_page * kPageSize);
+    ::posix_fadvise(FdOf(files, extent.file), offset, static_cast<off_t>(extent.run.bytes()), POSIX_FADV_WILLNEED);
+  }
+}
+
+void PrefetchMemory(const RestorePlan& plan, GuestMemory& memory) {
+  // From the lowest page up, behind FetchAhead. What a run for reading has of pages to be written, as runs that lie
+  // close are one, comes before it.
+  auto written = plan.written.begin();
+  const auto populate_written = [&](uint64_t end) {
+    for (; written != plan.written.end() && written->first_page < end; ++written) {
+      memory.Populate(*written, PageAccess::kWrite);
+    }
+  };
+  for (const PageRun& run : plan.read) {
+    populate_written(run.end());
+    memory.Populate(run, PageAccess::kRead);
+  }
+  populate_written(UINT64_MAX);
 }
 
 }  // namespace snapfaas::snapshot

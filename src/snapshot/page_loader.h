@@ -70,7 +70,12 @@ Status PlaceOverBase(const ImageFiles& files, const RestorePlan& plan, GuestMemo
 // request has used does not stay for ever. REQUIRES: MapMemory, or PlaceOverBase; the files are in memory.
 Status RevertMemory(const ImageFiles& files, const RestorePlan& plan, uint64_t most, GuestMemory& memory);
 
+// Has the host fetch the plan's pages from the disk; does nothing where the plan says they are in memory. It may take
+// as long as the disk does, and needs nothing but the files: best on a thread of its own beside MapMemory and
+// PrefetchMemory.
+void FetchAhead(const ImageFiles& files, const RestorePlan& plan);
+
 // Brings the plan's pages in. REQUIRES: MapMemory. It is advice: what cannot be brought in comes by faults.
-void PrefetchMemory(const ImageFiles& files, const RestorePlan& plan, GuestMemory& memory);
+void PrefetchMemory(const RestorePlan& plan, GuestMemory& memory);
 
 }  // namespace snapfaas::snapshot

@@ -263,9 +263,10 @@ TEST_F(Prefetch, CopiesWhatIsWrittenAndMapsWhatIsRead) {
   for (const ReadAhead read_ahead : {ReadAhead::kNo, ReadAhead::kYes}) {
     plan.read_ahead = read_ahead;
     GuestMemory memory = MakeMemory(kMemorySize);
+    FetchAhead(files(), plan);
     ASSERT_TRUE(MapMemory(files(), plan, memory));
     EXPECT_EQ(PresenceOf(memory, 2), Presence::kAbsent);
-    PrefetchMemory(files(), plan, memory);
+    PrefetchMemory(plan, memory);
     for (const uint32_t page : {2U, 8U, 100U, 200U}) EXPECT_EQ(PresenceOf(memory, page), Presence::kPrivate) << page;
     for (const uint32_t page : {1U, 9U}) EXPECT_EQ(PresenceOf(memory, page), Presence::kShared) << page;
     EXPECT_EQ(PresenceOf(memory, 255), Presence::kAbsent);
@@ -289,7 +290,7 @@ TEST_F(Prefetch, IsAdviceThatPagesOutsideTheMemoryDoNotHurt) {
   plan.read = {{0xffffffff, 1}, {1, 1}};
   GuestMemory memory = MakeMemory(kMemorySize);
   ASSERT_TRUE(MapMemory(files(), plan, memory));
-  PrefetchMemory(files(), plan, memory);
+  PrefetchMemory(plan, memory);
   EXPECT_EQ(PresenceOf(memory, 1), Presence::kShared);
 }
 

@@ -203,7 +203,12 @@ Status LoadedSnapshot::TakeWorkingPages(const SnapshotFiles& files) {
   auto packed = Duplicate(files.working_pages.get());
   if (!packed) return Forward(packed.error());
   packed_ = std::move(*packed);
-  for (const MapExtent& extent : ExtentsOfWorkingPages(*files.working_set)) plan_.extents.push_back(extent);
+  const std::vector<MapExtent> extents = ExtentsOfWorkingPages(*files.working_set);
+  std::vector<PageRun> runs;
+  for (const MapExtent& extent : extents) runs.push_back(extent.run);
+  // Each extent costs a restore a mapping; what the packed pages cover as a whole needs none of its own.
+  std::erase_if(plan_.extents, [&runs](const MapExtent& extent) { return Subtract({extent.run}, runs).empty(); });
+  plan_.extents.insert(plan_.extents.end(), extents.begin(), extents.end());
   return {};
 }
 
@@ -225,9 +230,10 @@ Status LoadedSnapshot::FinishPlan(const SnapshotFiles& files) {
 }
 
 Status LoadedSnapshot::UseWorkingSet(const WorkingSet& set) {
-  // The host maps what lies close to a page together with it: one call for a neighbourhood is enough.
+  // The host maps what lies close to a page together with it: one call for a neighbourhood is enough. It must not reach
+  // beyond the packed pages: what is there would come from the disk page by page.
   constexpr uint32_t kMappedAround = 16;
-  plan_.read = Coalesce(set.read, kMappedAround);
+  plan_.read = Coalesce(set.read, packed_.valid() ? kPackedGap : kMappedAround);
   plan_.written = set.written;
   auto rewritten = RewritePlan();
   if (rewritten && tier_ == Tier::kMemory && manifest_.key.IsBase()) CollapseReadRegions();

@@ -562,7 +562,7 @@ TEST_F(FunctionLayer, HasAWorkingSetOfItsOwn) {
   const RestorePlan plan = PlanOf(*loaded);
   EXPECT_EQ(plan.written, kSomeSet.written);
   ASSERT_TRUE(MapMemory(loaded->images(), plan, memory));
-  PrefetchMemory(loaded->images(), plan, memory);
+  PrefetchMemory(plan, memory);
   ExpectSame(memory, restored_);
 }
 

@@ -16,9 +16,6 @@ constexpr uint64_t kPagesMagic = 0x53475057'50414e53;  // "SNAPWPGS", little-end
 constexpr uint32_t kPagesVersion = 1;
 constexpr std::string_view kPagesWhat = "the snapshot's working pages";
 
-// Each run is a mapping to be made at each restore; pages between runs that lie close are read along.
-constexpr uint32_t kPackedGap = 8;
-
 std::vector<PageRun> PackedRuns(const WorkingSet& set) { return Coalesce(Merge(set.read, set.written), kPackedGap); }
 
 // The first page of the file. A reader makes it too and compares: there is nothing to parse.

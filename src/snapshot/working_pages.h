@@ -15,6 +15,9 @@
 
 namespace snapfaas::snapshot {
 
+// Each run is a mapping to be made at each restore; pages between runs that lie this close are read along.
+inline constexpr uint32_t kPackedGap = 8;
+
 // Fills an empty file. `memory` is as a restore leaves it; `snapshot_checksum` that of the state file.
 Status WriteWorkingPages(int fd, const WorkingSet& set, uint64_t snapshot_checksum, const GuestMemory& memory);
 

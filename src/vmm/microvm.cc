@@ -5,6 +5,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <thread>
 
 #include "base/clock.h"
 #include "base/file_system.h"
@@ -262,9 +263,15 @@ Status MicroVm::PlaceMemory() {
   const snapshot::ImageFiles files = FilesOf(*origin_);
   const snapshot::RestorePlan& plan = origin_->plan;
   if (origin_->mode == wire::RestoreMode::kCopy) return snapshot::CopyMemory(files, plan, memory_);
+  const bool prefetches = origin_->mode == wire::RestoreMode::kPrefetch;
+  std::thread fetcher;
+  if (prefetches && plan.read_ahead == snapshot::ReadAhead::kYes) {
+    fetcher = std::thread([&files, &plan] { snapshot::FetchAhead(files, plan); });
+  }
   auto mapped = snapshot::MapMemory(files, plan, memory_);
+  if (mapped && prefetches) snapshot::PrefetchMemory(plan, memory_);
+  if (fetcher.joinable()) fetcher.join();
   if (!mapped) return mapped;
-  if (origin_->mode == wire::RestoreMode::kPrefetch) snapshot::PrefetchMemory(files, plan, memory_);
   if (plan.read.empty() && plan.written.empty()) {
     // The working set is still to be recorded. Where single pages cannot be had it is larger than it need be.
     auto single = memory_.BringInSinglePages();
