@@ -2,6 +2,7 @@
 // opened a second time by a name), and random numbers without touching R's generator. The functions are for R's .C(),
 // which passes each vector as a pointer to its first element: no header of R's is needed.
 
+#include <dlfcn.h>
 #include <fcntl.h>
 #include <malloc.h>
 #include <sys/random.h>
@@ -296,6 +297,14 @@ SNAPFAAS_R snapfaas_read_control(char** line, int* done) {
 
 SNAPFAAS_R snapfaas_write_control(char** line) { WriteAll(kControlOutFd, *line, std::strlen(*line)); }
 
+// OpenSSL takes a restored microVM for the process that it was. Nothing to do where no package has loaded it.
+static void ReseedOpenSsl() {
+  void* const library = ::dlopen("libcrypto.so.3", RTLD_LAZY | RTLD_NOLOAD);
+  if (library == nullptr) return;
+  if (void* const poll = ::dlsym(library, "RAND_poll")) reinterpret_cast<int (*)()>(poll)();
+  ::dlclose(library);
+}
+
 // `state`: 624 words for R's Mersenne-Twister. `seed` is 64 hexadecimal digits: four numbers, each of which gives every
 // fourth pair of words. C's own generators, which R's tempfile() uses, get theirs.
 SNAPFAAS_R snapfaas_spread_seed(char** seed, int* state) {
@@ -312,6 +321,7 @@ SNAPFAAS_R snapfaas_spread_seed(char** seed, int* state) {
   }
   ::srand(static_cast<unsigned>(Mix(numbers[0])));
   ::srandom(static_cast<unsigned>(Mix(numbers[1])));
+  ReseedOpenSsl();
 }
 
 SNAPFAAS_R snapfaas_random_bytes(unsigned char* bytes, int* size) {
