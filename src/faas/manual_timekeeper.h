@@ -1,4 +1,6 @@
-// ManualTimekeeper: time that jumps from one event to the next, on the thread of who drives it: tests and the simulator.
+// ManualTimekeeper: time that jumps from one event to the next, on the thread of who drives it. For tests and the
+// simulator.
+// simulator.
 #pragma once
 
 #include <cstdint>
