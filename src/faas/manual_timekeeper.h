@@ -1,6 +1,5 @@
 // ManualTimekeeper: time that jumps from one event to the next, on the thread of who drives it. For tests and the
 // simulator.
-// simulator.
 #pragma once
 
 #include <cstdint>

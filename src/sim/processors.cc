@@ -45,8 +45,8 @@ void Processors::Cancel(ActivityId id) {
     Advance();
     work_.erase(WorkKey(*found->second.work_end, id));
     Schedule();
-  } else {
-    timekeeper_.Cancel(found->second.timer);
+  } else if (found->second.timer) {
+    timekeeper_.Cancel(*found->second.timer);
   }
   activities_.erase(found);
 }
@@ -88,11 +88,18 @@ void Processors::OnWorkDone() {
 }
 
 void Processors::Wait(ActivityId id, Activity& activity) {
-  const int64_t at_ns = timekeeper_.NowNanos() + static_cast<int64_t>(std::max(0.0, activity.wait_ns));
-  activity.timer = timekeeper_.At(at_ns, [this, id] {
-    auto ended = activities_.extract(id);
-    ended.mapped().done();
-  });
+  const auto wait_ns = static_cast<int64_t>(activity.wait_ns);
+  if (wait_ns <= 0) {
+    timekeeper_.Post([this, id] { End(id); });
+  } else {
+    activity.timer = timekeeper_.At(timekeeper_.NowNanos() + wait_ns, [this, id] { End(id); });
+  }
+}
+
+void Processors::End(ActivityId id) {
+  auto ended = activities_.extract(id);
+  // It may have been cancelled since its end was posted.
+  if (!ended.empty()) ended.mapped().done();
 }
 
 }  // namespace snapfaas::sim

@@ -50,8 +50,8 @@ class Processors {
   struct Activity {
     double wait_ns = 0;
     std::function<void()> done;
-    std::optional<double> work_end;  // while it works
-    faas::Timekeeper::TimerId timer = 0;  // while it waits
+    std::optional<double> work_end;                  // while it works
+    std::optional<faas::Timekeeper::TimerId> timer;  // while it waits
   };
 
   double rate() const;
@@ -59,6 +59,7 @@ class Processors {
   void Schedule();
   void OnWorkDone();
   void Wait(ActivityId id, Activity& activity);
+  void End(ActivityId id);
 
   faas::Timekeeper& timekeeper_;
   const double count_;
@@ -66,7 +67,8 @@ class Processors {
   ActivityId last_id_ = 0;
   std::unordered_map<ActivityId, Activity> activities_;
   std::map<WorkKey, ActivityId> work_;
-  // Virtual time passes as fast as one activity's work is done, so that its end does not change when others come and go.
+  // Virtual time passes as fast as one activity's work is done, so that its end does not change when others come and
+  // go.
   double virtual_ns_ = 0;
   double worked_ns_ = 0;
   int64_t advanced_ns_ = 0;
