@@ -47,15 +47,15 @@ Options MakeOptions(uint64_t budget_mib) {
   return options;
 }
 
-Outcome Run(const Costs& costs, const std::vector<Function>& functions, const std::vector<Request>& requests,
-            const Options& options) {
+Outcome OutcomeOf(const Costs& costs, const std::vector<Function>& functions, const std::vector<Request>& requests,
+                  const Options& options) {
   auto outcome = Simulate(costs, functions, requests, options);
   EXPECT_TRUE(outcome) << outcome.error().Message();
   return outcome ? *outcome : Outcome();
 }
 
 TEST(SimulationTest, LaunchAndThenAWarmRequestTakeWhatTheyCost) {
-  const Outcome outcome = Run(FixedCosts(), {MakeFunction("a")}, {At(0, 0), At(100, 0)}, MakeOptions(1024));
+  const Outcome outcome = OutcomeOf(FixedCosts(), {MakeFunction("a")}, {At(0, 0), At(100, 0)}, MakeOptions(1024));
   ASSERT_EQ(outcome.answers.size(), 2u);
   const Answer& first = outcome.answers[0];
   EXPECT_EQ(first.kind, Kind::kResult);
@@ -77,11 +77,11 @@ TEST(SimulationTest, LaunchAndThenAWarmRequestTakeWhatTheyCost) {
 
 TEST(SimulationTest, ConcurrentRequestsShareTheOneCpu) {
   const auto functions = std::vector{MakeFunction("a"), MakeFunction("b")};
-  const Outcome outcome = Run(FixedCosts(), functions, {At(0, 0), At(0, 1)}, MakeOptions(1024));
+  const Outcome outcome = OutcomeOf(FixedCosts(), functions, {At(0, 0), At(0, 1)}, MakeOptions(1024));
   for (const Answer& answer : outcome.answers) EXPECT_NEAR(answer.latency_ms, 84, 0.01);
   Options two_cpus = MakeOptions(1024);
   two_cpus.cpus = 2;
-  for (const Answer& answer : Run(FixedCosts(), functions, {At(0, 0), At(0, 1)}, two_cpus).answers) {
+  for (const Answer& answer : OutcomeOf(FixedCosts(), functions, {At(0, 0), At(0, 1)}, two_cpus).answers) {
     EXPECT_NEAR(answer.latency_ms, 42, 0.01);
   }
 }
@@ -89,7 +89,7 @@ TEST(SimulationTest, ConcurrentRequestsShareTheOneCpu) {
 TEST(SimulationTest, WithoutSnapshotsEveryLaunchIsABoot) {
   Options options = MakeOptions(1024);
   options.host.launch = LaunchKind::kBoot;
-  const Outcome outcome = Run(FixedCosts(), {MakeFunction("a")}, {At(0, 0)}, options);
+  const Outcome outcome = OutcomeOf(FixedCosts(), {MakeFunction("a")}, {At(0, 0)}, options);
   EXPECT_FALSE(outcome.answers[0].timings.from_function_snapshot);
   EXPECT_NEAR(outcome.answers[0].latency_ms, 1017, 0.01);
   EXPECT_EQ(outcome.shells.shells_missing, 0u);
@@ -98,7 +98,7 @@ TEST(SimulationTest, WithoutSnapshotsEveryLaunchIsABoot) {
 TEST(SimulationTest, LittleMemoryCostsEvictionsWhoseEndIsWaitedFor) {
   const auto functions = std::vector{MakeFunction("a"), MakeFunction("b")};
   const std::vector<Request> requests = {At(0, 0), At(100, 1), At(300, 0)};
-  const Outcome outcome = Run(FixedCosts(), functions, requests, MakeOptions(128));
+  const Outcome outcome = OutcomeOf(FixedCosts(), functions, requests, MakeOptions(128));
   EXPECT_EQ(outcome.vms.evictions, 2u);
   EXPECT_EQ(outcome.vms.launches, 3u);
   EXPECT_NEAR(outcome.answers[1].timings.queued, 30, 0.01);
@@ -111,7 +111,7 @@ TEST(SimulationTest, CountsAreTheControllersAndAddUp) {
   for (int i = 0; i < 5; ++i) functions.push_back(MakeFunction(std::string(1, static_cast<char>('a' + i))));
   std::vector<Request> requests;
   for (uint32_t i = 0; i < 500; ++i) requests.push_back(At(i * 17.0, (i * i + i / 7) % 5));
-  const Outcome outcome = Run(FixedCosts(), functions, requests, MakeOptions(3 * 128));
+  const Outcome outcome = OutcomeOf(FixedCosts(), functions, requests, MakeOptions(3 * 128));
   const auto started = [&outcome](StartKind kind) {
     return static_cast<uint64_t>(std::count_if(outcome.answers.begin(), outcome.answers.end(), [kind](const Answer& a) {
       return a.kind == Kind::kResult && a.timings.start == kind;
@@ -130,7 +130,7 @@ TEST(SimulationTest, RequestsThatWaitTooLongAreThrottled) {
   options.requests.max_wait_ns = 50 * kMilli;
   Costs costs = FixedCosts();
   costs.any.Of(LaunchKind::kFunctionSnapshot)->run = Ms(500);
-  const Outcome outcome = Run(costs, {MakeFunction("a")}, {At(0, 0), At(10, 0)}, options);
+  const Outcome outcome = OutcomeOf(costs, {MakeFunction("a")}, {At(0, 0), At(10, 0)}, options);
   EXPECT_EQ(outcome.answers[0].kind, Kind::kResult);
   EXPECT_EQ(outcome.answers[1].kind, Kind::kThrottled);
   EXPECT_EQ(outcome.requests.throttled_queue_timeout, 1u);
@@ -139,7 +139,8 @@ TEST(SimulationTest, RequestsThatWaitTooLongAreThrottled) {
 TEST(SimulationTest, TimeLimitEndsTheMicroVm) {
   Costs costs = FixedCosts();
   costs.any.run = Ms(5000);
-  const Outcome outcome = Run(costs, {MakeFunction("a")}, {At(0, 0), At(100, 0), At(10'000, 0)}, MakeOptions(1024));
+  const Outcome outcome =
+      OutcomeOf(costs, {MakeFunction("a")}, {At(0, 0), At(100, 0), At(10'000, 0)}, MakeOptions(1024));
   EXPECT_EQ(outcome.answers[1].kind, Kind::kTimedOut);
   EXPECT_NEAR(outcome.answers[1].timings.run, 3000, 0.01);
   EXPECT_EQ(outcome.answers[2].timings.start, StartKind::kRestored);
@@ -149,7 +150,7 @@ TEST(SimulationTest, RunTimesOfARequestAreItsOwn) {
   std::vector<Request> requests = {At(0, 0), At(1000, 0)};
   requests[0].run_ms = 400;
   requests[1].run_ms = 0.25;
-  const Outcome outcome = Run(FixedCosts(), {MakeFunction("a")}, requests, MakeOptions(1024));
+  const Outcome outcome = OutcomeOf(FixedCosts(), {MakeFunction("a")}, requests, MakeOptions(1024));
   EXPECT_NEAR(outcome.answers[0].timings.run, 400, 0.01);
   EXPECT_NEAR(outcome.answers[1].timings.run, 0.25, 0.01);
 }
@@ -158,7 +159,7 @@ TEST(SimulationTest, PreparingAVmmTakesCpuFromRequests) {
   Costs costs = FixedCosts();
   costs.shell = Ms(100);
   // The first request's own time has the preparation's first 15 ms already; the second meets 85 of 100.
-  const Outcome outcome = Run(costs, {MakeFunction("a")}, {At(0, 0), At(50, 0)}, MakeOptions(1024));
+  const Outcome outcome = OutcomeOf(costs, {MakeFunction("a")}, {At(0, 0), At(50, 0)}, MakeOptions(1024));
   EXPECT_NEAR(outcome.answers[0].latency_ms, 42, 1.1);
   EXPECT_NEAR(outcome.answers[1].latency_ms, 24, 0.1);
   EXPECT_EQ(outcome.shells.shells_missing, 0u);
@@ -171,12 +172,12 @@ TEST(SimulationTest, LaunchWithoutAWaitingVmmCostsMore) {
   Options options = MakeOptions(4096);
   options.cpus = 8;
   options.host.shells_per_kind = 2;
-  const Outcome outcome = Run(costs, {MakeFunction("a")}, {At(0, 0), At(0, 0), At(0, 0)}, options);
+  const Outcome outcome = OutcomeOf(costs, {MakeFunction("a")}, {At(0, 0), At(0, 0), At(0, 0)}, options);
   EXPECT_NEAR(outcome.answers[1].latency_ms, 42, 0.01);
   EXPECT_NEAR(outcome.answers[2].latency_ms, 97, 0.01);
   EXPECT_EQ(outcome.shells.shells_missing, 1u);
   costs.any.Of(LaunchKind::kFunctionSnapshotBare).reset();
-  EXPECT_NEAR(Run(costs, {MakeFunction("a")}, {At(0, 0), At(0, 0), At(0, 0)}, options).answers[2].latency_ms, 142,
+  EXPECT_NEAR(OutcomeOf(costs, {MakeFunction("a")}, {At(0, 0), At(0, 0), At(0, 0)}, options).answers[2].latency_ms, 142,
               0.01);
 }
 
@@ -187,7 +188,7 @@ TEST(SimulationTest, LaunchTakesTheVmmThatIsBeingPrepared) {
   options.cpus = 8;
   options.host.shells_per_kind = 1;
   // Its preparation began at 41 ms: 1 ms of overhead, 25 to be loaded, 15 that its request's time has already.
-  const Outcome outcome = Run(costs, {MakeFunction("a"), MakeFunction("b")}, {At(0, 0), At(100, 1)}, options);
+  const Outcome outcome = OutcomeOf(costs, {MakeFunction("a"), MakeFunction("b")}, {At(0, 0), At(100, 1)}, options);
   EXPECT_NEAR(outcome.answers[1].timings.restore, 60, 0.01);
   EXPECT_EQ(outcome.shells.shells_missing, 1u);
 }
@@ -203,7 +204,8 @@ TEST(SimulationTest, OneSeedGivesOneOutcomeAndAnotherSeedAnother) {
     Options options = MakeOptions(256);
     options.host.seed = seed;
     std::vector<double> millis;
-    for (const Answer& answer : Run(costs, functions, requests, options).answers) millis.push_back(answer.latency_ms);
+    for (const Answer& answer : OutcomeOf(costs, functions, requests, options).answers)
+      millis.push_back(answer.latency_ms);
     return millis;
   };
   EXPECT_EQ(latencies(1), latencies(1));
@@ -211,7 +213,7 @@ TEST(SimulationTest, OneSeedGivesOneOutcomeAndAnotherSeedAnother) {
 }
 
 TEST(SimulationTest, NoRequestsEndAtOnce) {
-  const Outcome outcome = Run(FixedCosts(), {MakeFunction("a")}, {}, MakeOptions(128));
+  const Outcome outcome = OutcomeOf(FixedCosts(), {MakeFunction("a")}, {}, MakeOptions(128));
   EXPECT_TRUE(outcome.answers.empty());
   EXPECT_EQ(outcome.seconds, 0);
 }
