@@ -32,7 +32,7 @@ TEST(TimesTest, SamplesAreTheGivenOnes) {
   Random random(7);
   std::vector<int> seen(5, 0);
   for (int i = 0; i < 300; ++i) ++seen[static_cast<size_t>(times.Millis(random))];
-  for (const size_t value : {1, 2, 4}) EXPECT_GT(seen[value], 60);
+  for (const size_t value : {size_t{1}, size_t{2}, size_t{4}}) EXPECT_GT(seen[value], 60);
   EXPECT_EQ(seen[3], 0);
 }
 
