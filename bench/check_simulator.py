@@ -24,7 +24,7 @@ RUNS = {
     "bare": ("sim-costs", f"[memory]\nbudget_mib = {2 * VM_MIB}\n\n[microvms]\nshells = 0\n"),
     "one": ("sim-one", f"[memory]\nbudget_mib = {8 * VM_MIB}\n"),
     "several": ("sim-several", f"[memory]\nbudget_mib = {12 * VM_MIB}\n"),
-    "crowded": ("sim-crowded", f"[memory]\nbudget_mib = {2 * VM_MIB}\n"),
+    "crowded": ("sim-crowded", f"[memory]\nbudget_mib = {2 * VM_MIB}\n\n[requests]\nqueue_per_function = 1\n"),
 }
 CHECKED = ("one", "several", "crowded")
 # The costs must not be of the arrivals that are checked.

@@ -18,9 +18,6 @@ constexpr size_t kEnough = 8;
 // end.
 constexpr double kEvictionWait = 5;
 constexpr double kLeastEvictionWaitMs = 0.2;
-// Shells that are prepared after a launch, at most so many of them, take their time from what comes then.
-constexpr double kRefillsAfterLaunch = 2;
-
 enum class RowStart { kNone, kWarm, kRestored, kCold };
 
 // A request of a report, in milliseconds.
@@ -145,8 +142,8 @@ std::vector<Row> AloneIn(std::vector<Row> rows, double shell_ms) {
     if (row.start != RowStart::kNone && row.due >= busy_until && (is_last || rows[i + 1].due >= end)) {
       alone.push_back(row);
     }
-    const double after = row.start == RowStart::kWarm ? 0 : kRefillsAfterLaunch * shell_ms;
-    busy_until = std::max(busy_until, end + after);
+    // The shell that is prepared after a launch takes its time from what comes then.
+    busy_until = std::max(busy_until, end + (row.start == RowStart::kWarm ? 0 : shell_ms));
   }
   return alone;
 }
