@@ -31,7 +31,7 @@ struct SimulateOptions {
   uint64_t function_limit = 0;
   uint32_t memory_mib = 128;
 
-  std::string costs;
+  std::vector<std::string> costs;
   std::string bare_costs;
   std::string boot_costs;
   std::string config;
@@ -52,19 +52,29 @@ struct SimulateOptions {
 
 Result<std::string> ReadText(const std::string& path) { return images::ReadWholeFile(path); }
 
-Result<sim::Costs> ReadCosts(const SimulateOptions& options) {
-  auto text = ReadText(options.costs);
+Result<sim::CostsFile> ReadCostsFile(const std::string& path) {
+  auto text = ReadText(path);
   if (!text) return Forward(text.error());
-  auto costs = sim::ParseCosts(*text, options.costs);
+  return sim::CostsFile{*std::move(text), path};
+}
+
+Result<sim::Costs> ReadCosts(const SimulateOptions& options) {
+  std::vector<sim::CostsFile> files;
+  for (const std::string& path : options.costs) {
+    auto file = ReadCostsFile(path);
+    if (!file) return Forward(file.error());
+    files.push_back(*std::move(file));
+  }
+  auto costs = sim::ParseCosts(files);
   if (!costs) return costs;
-  using Add = Status (*)(const std::string& text, const std::string& file, sim::Costs& costs);
+  using Add = Status (*)(const sim::CostsFile& file, sim::Costs& costs);
   const std::pair<const std::string&, Add> others[] = {{options.bare_costs, sim::AddBareCosts},
                                                        {options.boot_costs, sim::AddBootCosts}};
-  for (const auto& [file, add] : others) {
-    if (file.empty()) continue;
-    auto other = ReadText(file);
-    if (!other) return Forward(other.error());
-    if (auto added = add(*other, file, *costs); !added) return Forward(added.error());
+  for (const auto& [path, add] : others) {
+    if (path.empty()) continue;
+    auto file = ReadCostsFile(path);
+    if (!file) return Forward(file.error());
+    if (auto added = add(*file, *costs); !added) return Forward(added.error());
   }
   return costs;
 }
@@ -150,6 +160,12 @@ Result<std::optional<RealRun>> RealRunOf(const SimulateOptions& options) {
   return real;
 }
 
+std::vector<std::string> FileNamesOf(const std::vector<std::string>& paths) {
+  std::vector<std::string> names;
+  for (const std::string& path : paths) names.push_back(std::filesystem::path(path).filename().string());
+  return names;
+}
+
 // Whether all that is checked is near enough.
 bool IsWithin(const std::vector<FidelityRow>& rows, double tolerance) {
   return std::all_of(rows.begin(), rows.end(), [tolerance](const FidelityRow& row) {
@@ -207,7 +223,7 @@ Result<int> Simulated(const SimulateOptions& options) {
                           {"duration_seconds", load->workload.duration_seconds},
                           {"functions", load->functions.size()},
                           {"cpus", simulation.cpus},
-                          {"costs", std::filesystem::path(options.costs).filename().string()},
+                          {"costs", FileNamesOf(options.costs)},
                           {"runs", std::move(runs)}};
     if (summaries.size() == 2) report["comparison"] = ComparisonJson(summaries[0], summaries[1]);
     if (*real) report["check"] = FidelityJson(fidelity);
@@ -234,8 +250,11 @@ void AddSimulateCommand(CLI::App& app, int& exit_code) {
   command->add_option("--memory", options->memory_mib, "MiB of a trace's functions where it does not say it")
       ->check(CLI::Range(1, 10'240))
       ->capture_default_str();
-  command->add_option("--costs", options->costs, "what things take: results of bench load, or a file of costs, JSON")
-      ->required();
+  command
+      ->add_option("--costs", options->costs,
+                   "what things take: results of bench load, maybe several, or a file of costs; JSON")
+      ->required()
+      ->allow_extra_args(false);
   command->add_option("--bare-costs", options->bare_costs, "results of bench load with a node that has shells = 0");
   command->add_option("--boot-costs", options->boot_costs, "results of bench breakdown, for --snapshots off");
   command->add_option("--config", options->config, "the node's settings, TOML");

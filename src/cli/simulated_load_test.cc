@@ -28,10 +28,10 @@ Workload LoremWorkload() {
 }
 
 sim::Costs SomeCosts() {
-  auto costs = sim::ParseCosts(
-      R"({"overhead": 1, "destroy": 20, "run": [3, 4, 5], "restored": {"restore": 20, "load": 8},
+  auto costs =
+      sim::ParseCosts({{R"({"overhead": 1, "destroy": 20, "run": [3, 4, 5], "restored": {"restore": 20, "load": 8},
           "boot": {"boot": 900}})",
-      "costs.json");
+                        "costs.json"}});
   EXPECT_TRUE(costs) << costs.error().Message();
   return *costs;
 }

@@ -37,6 +37,16 @@ double Times::Millis(Random& random) const {
   return samples_.size() == 1 ? samples_.front() : samples_[random.Below(samples_.size())];
 }
 
+LaunchEffort LaunchCosts::Sample(Random& random) const {
+  const size_t count = start.times.samples().size();
+  if (count > 0 && load.times.samples().size() == count && run.times.samples().size() == count) {
+    const size_t i = random.Below(count);
+    return {start.EffortOf(start.times.samples()[i]), load.EffortOf(load.times.samples()[i]),
+            run.EffortOf(run.times.samples()[i])};
+  }
+  return {start.Sample(random), load.Sample(random), run.Sample(random)};
+}
+
 std::string_view NameOf(LaunchKind kind) {
   switch (kind) {
     case LaunchKind::kFunctionSnapshot:

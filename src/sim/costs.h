@@ -26,6 +26,7 @@ class Times {
   static Times LogNormal(double median_ms, double p99_ms);
 
   bool empty() const { return samples_.empty() && !is_log_normal_; }
+  const std::vector<double>& samples() const { return samples_; }
 
   // 0 where it is empty.
   double Millis(Random& random) const;
@@ -56,10 +57,19 @@ enum class LaunchKind {
 inline constexpr size_t kLaunchKinds = 5;
 std::string_view NameOf(LaunchKind kind);  // as in a file of costs: "restored", "restored_bare", "cold", ...
 
+struct LaunchEffort {
+  Effort start;
+  Effort load;
+  Effort run;
+};
+
+// Where all three have as many samples they are of the same launches, and are drawn together.
 struct LaunchCosts {
   PhaseCost start;  // the restore or the boot
-  PhaseCost load;   // of the function; of a boot its start has it
+  PhaseCost load;   // of the function
   PhaseCost run;    // the first request
+
+  LaunchEffort Sample(Random& random) const;
 };
 
 struct FunctionCosts {
@@ -83,14 +93,20 @@ struct Costs {
   const FunctionCosts& Of(const std::string& function) const;
 };
 
-// A file of costs: the simulator's own form, or the results of `snapfaas bench load`. kInvalidArgument: "FILE: what is
-// wrong and how to mend it".
-Result<Costs> ParseCosts(const std::string& text, const std::string& file);
+// A file's content, and its name in messages.
+struct CostsFile {
+  std::string text;
+  std::string name;
+};
+
+// One file in the simulator's own form, or the results of `snapfaas bench load`, one or several. kInvalidArgument:
+// "FILE: what is wrong and how to mend it".
+Result<Costs> ParseCosts(const std::vector<CostsFile>& files);
 
 // Adds what launches take that find no VMM waiting: the results of `snapfaas bench load` against a node that keeps none
 // (shells = 0).
-Status AddBareCosts(const std::string& text, const std::string& file, Costs& costs);
+Status AddBareCosts(const CostsFile& file, Costs& costs);
 // Adds what boots take: the results of `snapfaas bench breakdown`.
-Status AddBootCosts(const std::string& text, const std::string& file, Costs& costs);
+Status AddBootCosts(const CostsFile& file, Costs& costs);
 
 }  // namespace snapfaas::sim

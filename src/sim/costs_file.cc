@@ -165,11 +165,21 @@ Result<Costs> ReadTop(const JsonPlace& top) {
 
 }  // namespace
 
-Result<Costs> ParseCosts(const std::string& text, const std::string& file) {
-  const Json json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
-  if (json.is_discarded()) return Fail(ErrorCode::kInvalidArgument, "{}: this is no JSON", file);
-  if (IsLoadReport(json)) return CostsOfLoadReport(json, file);
-  return ReadTop({file, "", json});
+Result<Costs> ParseCosts(const std::vector<CostsFile>& files) {
+  std::vector<LoadReport> reports;
+  for (const CostsFile& file : files) {
+    Json json = Json::parse(file.text, nullptr, /*allow_exceptions=*/false);
+    if (json.is_discarded()) return Fail(ErrorCode::kInvalidArgument, "{}: this is no JSON", file.name);
+    if (IsLoadReport(json)) {
+      reports.push_back({std::move(json), file.name});
+    } else if (files.size() == 1) {
+      return ReadTop({file.name, "", json});
+    } else {
+      return Fail(ErrorCode::kInvalidArgument,
+                  "{}: several files of costs must all be results of snapfaas bench load --json", file.name);
+    }
+  }
+  return CostsOfLoadReports(reports);
 }
 
 }  // namespace snapfaas::sim

@@ -6,6 +6,7 @@
 #include <array>
 #include <cstdint>
 #include <limits>
+#include <set>
 #include <utility>
 #include <vector>
 
@@ -13,7 +14,9 @@ namespace snapfaas::sim {
 namespace {
 
 // A function with fewer samples of a kind has those of all functions.
-constexpr size_t kEnough = 8;
+constexpr size_t kEnough = 20;
+// Of warm requests, all functions together.
+constexpr size_t kLeast = 8;
 // A launch that waited for more than so many times what a warm request did, and alone, waited for an evicted microVM's
 // end.
 constexpr double kEvictionWait = 5;
@@ -117,31 +120,37 @@ double NumberAt(const Json& object, const char* key) {
   return value.is_number() ? value.get<double>() : 0;
 }
 
-// What the node says that preparing a shell took, on average over all runs; 0: it says nothing.
-double MeanShellMillis(const Json& report) {
+// What the node says that preparing shells took, in all runs of a report.
+struct ShellTimes {
   double count = 0;
   double millis = 0;
+
+  double mean() const { return count > 0 ? millis / count : 0; }
+};
+
+ShellTimes ShellTimesOf(const Json& report) {
+  ShellTimes times;
   const Json runs = report.value("runs", Json::array());
   for (const Json& run : runs) {
     const Json counts = run.is_object() ? run.value("counts", Json()) : Json();
-    count += NumberAt(counts, "shells_started");
-    millis += NumberAt(counts, "shells_starting_ms");
+    times.count += NumberAt(counts, "shells_started");
+    times.millis += NumberAt(counts, "shells_starting_ms");
   }
-  return count > 0 ? millis / count : 0;
+  return times;
 }
 
-// Those that met no other, of one run.
+// Those that met no other, of one run, without each function's first launch: that one found nothing prepared for it.
 std::vector<Row> AloneIn(std::vector<Row> rows, double shell_ms) {
   std::sort(rows.begin(), rows.end(), [](const Row& a, const Row& b) { return a.due < b.due; });
   std::vector<Row> alone;
+  std::set<std::string> launched;
   double busy_until = -std::numeric_limits<double>::infinity();
   for (size_t i = 0; i < rows.size(); ++i) {
     const Row& row = rows[i];
     const double end = row.due + row.latency;
-    const bool is_last = i + 1 == rows.size();
-    if (row.start != RowStart::kNone && row.due >= busy_until && (is_last || rows[i + 1].due >= end)) {
-      alone.push_back(row);
-    }
+    const bool is_first = row.start != RowStart::kWarm && launched.insert(row.function).second;
+    const bool meets_next = i + 1 < rows.size() && rows[i + 1].due < end;
+    if (row.start != RowStart::kNone && !is_first && row.due >= busy_until && !meets_next) alone.push_back(row);
     // The shell that is prepared after a launch takes its time from what comes then.
     busy_until = std::max(busy_until, end + (row.start == RowStart::kWarm ? 0 : shell_ms));
   }
@@ -188,30 +197,25 @@ std::map<std::string, std::vector<Row>> ByFunction(const std::vector<Row>& rows)
 
 struct QuietRows {
   std::vector<Row> rows;
-  double shell_ms = 0;
+  ShellTimes shells;
 };
 
-Result<QuietRows> ReadQuietRows(const Json& report, const std::string& file) {
-  auto runs = ReadRows(report, file);
+Status AddQuietRows(const LoadReport& report, QuietRows& quiet) {
+  auto runs = ReadRows(report.json, report.file);
   if (!runs) return Forward(runs.error());
-  QuietRows quiet;
-  quiet.shell_ms = MeanShellMillis(report);
+  const ShellTimes shells = ShellTimesOf(report.json);
+  quiet.shells.count += shells.count;
+  quiet.shells.millis += shells.millis;
   for (auto& [name, rows] : *runs) {
-    auto alone = AloneIn(std::move(rows), quiet.shell_ms);
+    auto alone = AloneIn(std::move(rows), shells.mean());
     std::move(alone.begin(), alone.end(), std::back_inserter(quiet.rows));
   }
-  return quiet;
+  return {};
 }
 
 tl::unexpected<Error> TooFew(const std::string& file, std::string_view what, size_t count) {
   return Fail(ErrorCode::kInvalidArgument,
               "{}: only {} {} requests met no other: take a run at a lower rate, or a longer one", file, count, what);
-}
-
-Result<Json> ParseReport(const std::string& text, const std::string& file) {
-  Json json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
-  if (IsLoadReport(json)) return json;
-  return Fail(ErrorCode::kInvalidArgument, "{}: these are no results of snapfaas bench load --json", file);
 }
 
 }  // namespace
@@ -221,14 +225,17 @@ bool IsLoadReport(const Json& json) {
          json.value("samples", Json()).is_array();
 }
 
-Result<Costs> CostsOfLoadReport(const Json& report, const std::string& file) {
-  auto quiet = ReadQuietRows(report, file);
-  if (!quiet) return Forward(quiet.error());
-  const std::vector<Row>& rows = quiet->rows;
+Result<Costs> CostsOfLoadReports(const std::vector<LoadReport>& reports) {
+  QuietRows quiet;
   Costs costs;
-  if (report.value("accelerator", Json()) == "emulated-host") costs.cpus = 1;
+  for (const LoadReport& report : reports) {
+    if (auto added = AddQuietRows(report, quiet); !added) return Forward(added.error());
+    if (report.json.value("accelerator", Json()) == "emulated-host") costs.cpus = 1;
+  }
+  const std::vector<Row>& rows = quiet.rows;
+  const std::string& file = reports.front().file;
   auto overheads = Collect(rows, RowStart::kWarm, [](const Row& row) { return row.overhead(); });
-  if (overheads.size() < kEnough) return TooFew(file, "warm", overheads.size());
+  if (overheads.size() < kLeast) return TooFew(file, "warm", overheads.size());
   const double warm_overhead = MedianOfSamples(overheads);
   costs.overhead = CostOf(std::move(overheads));
   costs.any.run = CostOf(Collect(rows, RowStart::kWarm, [](const Row& row) { return row.run; }));
@@ -251,31 +258,34 @@ Result<Costs> CostsOfLoadReport(const Json& report, const std::string& file) {
   }
   costs.destroy = CostOf(std::move(destroys));
   costs.reset = CostOf(std::move(resets));
-  if (quiet->shell_ms > 0) costs.shell = CostOf({quiet->shell_ms});
+  if (quiet.shells.count > 0) costs.shell = CostOf({quiet.shells.mean()});
   return costs;
 }
 
-Status AddBareCosts(const std::string& text, const std::string& file, Costs& costs) {
-  auto report = ParseReport(text, file);
-  if (!report) return Forward(report.error());
-  auto quiet = ReadQuietRows(*report, file);
-  if (!quiet) return Forward(quiet.error());
-  const auto overheads = Collect(quiet->rows, RowStart::kWarm, [](const Row& row) { return row.overhead(); });
-  if (overheads.empty()) return TooFew(file, "warm", 0);
+Status AddBareCosts(const CostsFile& file, Costs& costs) {
+  LoadReport report{Json::parse(file.text, nullptr, /*allow_exceptions=*/false), file.name};
+  if (!IsLoadReport(report.json)) {
+    return Fail(ErrorCode::kInvalidArgument, "{}: these are no results of snapfaas bench load --json", file.name);
+  }
+  QuietRows quiet;
+  if (auto added = AddQuietRows(report, quiet); !added) return added;
+  const auto overheads = Collect(quiet.rows, RowStart::kWarm, [](const Row& row) { return row.overhead(); });
+  if (overheads.size() < kLeast) return TooFew(file.name, "warm", overheads.size());
   const double warm_overhead = MedianOfSamples(overheads);
-  AddLaunches(quiet->rows, warm_overhead, /*is_bare=*/true, 1, costs.any);
-  for (auto& [name, function] : costs.functions) AddLaunches(quiet->rows, warm_overhead, true, 1, function);
-  for (const auto& [name, own] : ByFunction(quiet->rows)) {
-    const auto known = costs.functions.find(name);
-    if (known != costs.functions.end()) AddLaunches(own, warm_overhead, true, kEnough, known->second);
+  AddLaunches(quiet.rows, warm_overhead, /*is_bare=*/true, 1, costs.any);
+  const auto by_function = ByFunction(quiet.rows);
+  for (auto& [name, function] : costs.functions) {
+    AddLaunches(quiet.rows, warm_overhead, true, 1, function);
+    const auto own = by_function.find(name);
+    if (own != by_function.end()) AddLaunches(own->second, warm_overhead, true, kEnough, function);
   }
   return {};
 }
 
-Status AddBootCosts(const std::string& text, const std::string& file, Costs& costs) {
-  const Json json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
+Status AddBootCosts(const CostsFile& file, Costs& costs) {
+  const Json json = Json::parse(file.text, nullptr, /*allow_exceptions=*/false);
   const auto wrong = [&file] {
-    return Fail(ErrorCode::kInvalidArgument, "{}: these are no results of snapfaas bench breakdown --json", file);
+    return Fail(ErrorCode::kInvalidArgument, "{}: these are no results of snapfaas bench breakdown --json", file.name);
   };
   const Json samples = json.is_object() ? json.value("samples", Json()) : Json();
   const Json boots = samples.is_object() ? samples.value("boot_ms", Json()) : Json();

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "base/json.h"
 #include "base/result.h"
@@ -11,8 +12,13 @@ namespace snapfaas::sim {
 
 bool IsLoadReport(const Json& json);
 
+struct LoadReport {
+  Json json;
+  std::string file;
+};
+
 // From the requests that met no other: what others took from them would be taken twice. kInvalidArgument: as
-// ParseCosts.
-Result<Costs> CostsOfLoadReport(const Json& report, const std::string& file);
+// ParseCosts. REQUIRES: at least one.
+Result<Costs> CostsOfLoadReports(const std::vector<LoadReport>& reports);
 
 }  // namespace snapfaas::sim

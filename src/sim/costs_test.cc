@@ -19,7 +19,7 @@ double Once(const PhaseCost& cost) {
 }
 
 std::string ErrorOf(const std::string& text) {
-  const auto costs = ParseCosts(text, "costs.json");
+  const auto costs = ParseCosts({{text, "costs.json"}});
   EXPECT_FALSE(costs);
   if (costs) return {};
   EXPECT_EQ(costs.error().code, ErrorCode::kInvalidArgument);
@@ -47,14 +47,14 @@ TEST(TimesTest, LogNormalHasItsMedianAndItsTail) {
 }
 
 TEST(CostsTest, OwnFormIsRead) {
-  const auto costs = ParseCosts(R"({
+  const auto costs = ParseCosts({{R"({
     "cpus": 8, "overhead": 0.3, "shell": [9, 9], "reset": 2, "destroy": {"median": 5, "p99": 5},
     "run": {"samples": [4], "cpu": 0.25},
     "restored": {"restore": 2, "load": 1, "run": 6},
     "boot": {"boot": 300},
     "functions": {"thumbnail": {"run": 50, "restored": {"run": 70}}}
   })",
-                                "costs.json");
+                                  "costs.json"}});
   ASSERT_TRUE(costs) << costs.error().Message();
   EXPECT_EQ(costs->cpus, 8);
   EXPECT_EQ(Once(costs->shell), 9);
@@ -112,6 +112,8 @@ std::string Report(const std::vector<std::string>& requests, const std::string& 
 
 std::vector<std::string> QuietRequests() {
   std::vector<std::string> requests;
+  // The function's first launch counts for nothing.
+  requests.emplace_back(R"(-9000, 1061, "restored", 0, 20, 8, 1025)");
   for (int i = 0; i < 10; ++i) requests.push_back(fmt::format(R"({}, 12, "warm", 0, 0, 0, 7)", i * 1000));
   requests.emplace_back(R"(20000, 61, "restored", 0, 20, 8, 25)");
   requests.emplace_back(R"(30000, 101, "restored", 40, 20, 8, 25)");
@@ -124,7 +126,7 @@ TEST(CostsTest, ReportGivesWhatRequestsTookThatWereAlone) {
   requests.emplace_back(R"(50000, 900, "warm", 0, 0, 0, 500)");
   requests.emplace_back(R"(50100, 900, "warm", 0, 0, 0, 500)");
   requests.emplace_back(R"(30300, 900, "warm", 0, 0, 0, 500)");
-  const auto costs = ParseCosts(Report(requests), "load.json");
+  const auto costs = ParseCosts({{Report(requests), "load.json"}});
   ASSERT_TRUE(costs) << costs.error().Message();
   EXPECT_EQ(costs->cpus, 1);
   EXPECT_EQ(Once(costs->shell), 250);
@@ -142,29 +144,52 @@ TEST(CostsTest, ReportGivesWhatRequestsTookThatWereAlone) {
   EXPECT_TRUE(costs->reset.times.empty());
 }
 
+TEST(CostsTest, SeveralReportsCountTogether) {
+  auto slower = QuietRequests();
+  for (auto& request : slower) {
+    if (request.ends_with("0, 7")) request.replace(request.size() - 1, 1, "9");
+  }
+  const auto costs = ParseCosts({{Report(QuietRequests()), "a.json"}, {Report(slower), "b.json"}});
+  ASSERT_TRUE(costs) << costs.error().Message();
+  EXPECT_EQ(costs->any.run.times.samples().size(), 20u);
+  EXPECT_EQ(costs->any.Of(LaunchKind::kFunctionSnapshot)->run.times.samples().size(), 4u);
+  EXPECT_EQ(Once(costs->shell), 250);
+  EXPECT_FALSE(ParseCosts({{Report(QuietRequests()), "a.json"}, {R"({"run": 1})", "b.json"}}));
+}
+
+TEST(CostsTest, PhasesOfALaunchAreDrawnTogether) {
+  const LaunchCosts launch{{Times({1, 2, 3})}, {Times({10, 20, 30})}, {Times({100, 200, 300})}};
+  Random random(1);
+  for (int i = 0; i < 20; ++i) {
+    const LaunchEffort effort = launch.Sample(random);
+    EXPECT_EQ(effort.load.work_ns, 10 * effort.start.work_ns);
+    EXPECT_EQ(effort.run.work_ns, 100 * effort.start.work_ns);
+  }
+}
+
 TEST(CostsTest, LaunchesWithoutAVmmAndBootsAreAdded) {
-  auto costs = ParseCosts(Report(QuietRequests()), "load.json");
+  auto costs = ParseCosts({{Report(QuietRequests()), "load.json"}});
   ASSERT_TRUE(costs);
   auto bare = QuietRequests();
   for (auto& request : bare) {
     if (const size_t at = request.find("20, 8"); at != std::string::npos) request.replace(at, 5, "15, 13");
   }
-  ASSERT_TRUE(AddBareCosts(Report(bare), "bare.json", *costs));
+  ASSERT_TRUE(AddBareCosts({Report(bare), "bare.json"}, *costs));
   EXPECT_EQ(Once(costs->Of("a").Of(LaunchKind::kFunctionSnapshotBare)->load), 13);
   EXPECT_EQ(Once(costs->Of("a").Of(LaunchKind::kFunctionSnapshot)->load), 8);
-  ASSERT_TRUE(
-      AddBootCosts(R"({"samples": {"boot_ms": {"ready": [4000], "load": [30], "request": [90]}}})", "b.json", *costs));
+  ASSERT_TRUE(AddBootCosts({R"({"samples": {"boot_ms": {"ready": [4000], "load": [30], "request": [90]}}})", "b.json"},
+                           *costs));
   const LaunchCosts& boot = *costs->Of("a").Of(LaunchKind::kBoot);
   EXPECT_EQ(Once(boot.start), 4000);
   EXPECT_EQ(Once(boot.load), 30);
   EXPECT_EQ(Once(boot.run), 7);
-  EXPECT_FALSE(AddBootCosts("{}", "b.json", *costs));
-  EXPECT_FALSE(AddBareCosts("{}", "b.json", *costs));
+  EXPECT_FALSE(AddBootCosts({"{}", "b.json"}, *costs));
+  EXPECT_FALSE(AddBareCosts({"{}", "b.json"}, *costs));
 }
 
 TEST(CostsTest, ReportsThatSayTooLittleAreRefused) {
   auto few = QuietRequests();
-  few.erase(few.begin(), few.begin() + 5);
+  few.erase(few.begin() + 1, few.begin() + 6);
   EXPECT_THAT(ErrorOf(Report(few)), HasSubstr("only 5 warm requests met no other"));
   EXPECT_THAT(ErrorOf(Report({R"("x", 12, "warm", 0, 0, 0, 7)"})), HasSubstr("no request of a load"));
   EXPECT_THAT(ErrorOf(R"({"sample_columns": ["run"], "samples": []})"), HasSubstr("the requests have no function"));

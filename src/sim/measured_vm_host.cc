@@ -135,7 +135,7 @@ void MeasuredVmHost::Begin(faas::VmId id, Vm& vm, const Effort& effort, std::fun
 
 double MeasuredVmHost::EndPhase(Vm& vm) { return ToMillis(timekeeper_.NowNanos() - vm.phase_began_ns); }
 
-void MeasuredVmHost::Start(faas::VmId id, Vm& vm, std::function<void(LaunchKind kind)> loaded) {
+void MeasuredVmHost::Start(faas::VmId id, Vm& vm, std::function<void(const LaunchEffort& effort)> loaded) {
   vm.phase_began_ns = timekeeper_.NowNanos();
   const auto restore = [this, id, loaded = std::move(loaded)](LaunchKind kind) { Restore(id, kind, loaded); };
   if (options_.launch == LaunchKind::kBoot) {
@@ -145,34 +145,30 @@ void MeasuredVmHost::Start(faas::VmId id, Vm& vm, std::function<void(LaunchKind 
   }
 }
 
-void MeasuredVmHost::Restore(faas::VmId id, LaunchKind kind, std::function<void(LaunchKind kind)> loaded) {
+void MeasuredVmHost::Restore(faas::VmId id, LaunchKind kind, std::function<void(const LaunchEffort& effort)> loaded) {
   Vm& launched = vms_.at(id);
   // Where nobody has measured a launch that finds no shell, preparing one comes on top.
   const bool is_known = launched.costs->Of(kind).has_value();
-  const LaunchKind measured = is_known ? kind : options_.launch;
-  const LaunchCosts& costs = *launched.costs->Of(measured);
-  const int64_t asked_ns = launched.phase_began_ns;
-  Effort effort = costs.start.Sample(random_);
+  LaunchEffort effort = launched.costs->Of(is_known ? kind : options_.launch)->Sample(random_);
   if (!is_known) {
     const Effort shell = costs_.shell.Sample(random_);
-    effort.work_ns += shell.work_ns;
-    effort.wait_ns += shell.wait_ns;
+    effort.start.work_ns += shell.work_ns;
+    effort.start.wait_ns += shell.wait_ns;
   }
   launched.timings.from_function_snapshot = options_.launch == LaunchKind::kFunctionSnapshot;
-  Begin(id, launched, effort, [this, id, asked_ns, measured, &costs, loaded = std::move(loaded)](Vm& restored) {
-    restored.phase_began_ns = asked_ns;
-    restored.timings.restore = EndPhase(restored);
-    Begin(id, restored, costs.load.Sample(random_), [this, measured, loaded](Vm& vm) {
+  const int64_t asked_ns = launched.phase_began_ns;
+  Begin(id, launched, effort.start, [this, id, asked_ns, effort, loaded = std::move(loaded)](Vm& restored) {
+    restored.timings.restore = ToMillis(timekeeper_.NowNanos() - asked_ns);
+    Begin(id, restored, effort.load, [this, effort, loaded](Vm& vm) {
       vm.timings.load = EndPhase(vm);
-      loaded(measured);
+      loaded(effort);
     });
   });
 }
 
-void MeasuredVmHost::Run(faas::VmId id, Vm& vm, const PhaseCost& cost, const faas::FunctionRequest& request,
-                         AnswerDone done) {
+void MeasuredVmHost::Run(faas::VmId id, Vm& vm, Effort effort, const faas::FunctionRequest& request, AnswerDone done) {
   const auto given_ms = MillisIn(request.event);
-  const Effort effort = given_ms ? cost.EffortOf(*given_ms) : cost.Sample(random_);
+  if (given_ms) effort = vm.costs->run.EffortOf(*given_ms);
   if (vm.holds_refill) {
     // The shell that is prepared next takes from this request's time, which as measured has that already.
     const double had_ns = std::min(effort.work_ns, costs_.shell.Sample(random_).work_ns);
@@ -208,16 +204,15 @@ void MeasuredVmHost::LaunchAndInvoke(faas::VmId id, const faas::FunctionSpec& sp
                                      AnswerDone done) {
   Vm& made = Make(id, spec);
   made.interrupted = [done] { done(Unanswered(FunctionOutcome::Kind::kCrashed)); };
-  Start(id, made, [this, id, request = std::move(request), done = std::move(done)](LaunchKind kind) {
-    Vm& vm = vms_.at(id);
-    Run(id, vm, vm.costs->Of(kind)->run, *request, done);
+  Start(id, made, [this, id, request = std::move(request), done = std::move(done)](const LaunchEffort& effort) {
+    Run(id, vms_.at(id), effort.run, *request, done);
   });
 }
 
 void MeasuredVmHost::Launch(faas::VmId id, const faas::FunctionSpec& spec, StatusDone done) {
   Vm& made = Make(id, spec);
   made.interrupted = [done] { done(Fail(ErrorCode::kUnavailable, "the microVM was ended")); };
-  Start(id, made, [this, id, done = std::move(done)](LaunchKind /*kind*/) {
+  Start(id, made, [this, id, done = std::move(done)](const LaunchEffort& /*effort*/) {
     Vm& vm = vms_.at(id);
     vm.interrupted = nullptr;
     ReleaseRefill(vm);
@@ -230,7 +225,7 @@ void MeasuredVmHost::Invoke(faas::VmId id, faas::SharedRequest request, AnswerDo
   // What a reset took is told with the next request; it did not wait for it.
   if (!std::exchange(vm.was_reset, false)) vm.timings.restore = vm.timings.load = 0;
   vm.interrupted = [done] { done(Unanswered(FunctionOutcome::Kind::kCrashed)); };
-  Run(id, vm, vm.costs->run, *request, std::move(done));
+  Run(id, vm, vm.costs->run.Sample(random_), *request, std::move(done));
 }
 
 void MeasuredVmHost::Reset(faas::VmId id, StatusDone done) {

@@ -80,10 +80,11 @@ class MeasuredVmHost : public faas::VmHost {
 
   Vm& Make(faas::VmId id, const faas::FunctionSpec& spec);
   // Has it restored or booted, and its function loaded.
-  void Start(faas::VmId id, Vm& vm, std::function<void(LaunchKind kind)> loaded);
+  void Start(faas::VmId id, Vm& vm, std::function<void(const LaunchEffort& effort)> loaded);
   void TakeShell(faas::VmId id, Vm& vm, std::function<void(LaunchKind kind)> taken);
-  void Restore(faas::VmId id, LaunchKind kind, std::function<void(LaunchKind kind)> loaded);
-  void Run(faas::VmId id, Vm& vm, const PhaseCost& cost, const faas::FunctionRequest& request, AnswerDone done);
+  void Restore(faas::VmId id, LaunchKind kind, std::function<void(const LaunchEffort& effort)> loaded);
+  // `effort`: as measured.
+  void Run(faas::VmId id, Vm& vm, Effort effort, const faas::FunctionRequest& request, AnswerDone done);
   void Begin(faas::VmId id, Vm& vm, const Effort& effort, std::function<void(Vm& vm)> done);
   double EndPhase(Vm& vm);
   void ReleaseRefill(Vm& vm);
