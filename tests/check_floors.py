@@ -17,6 +17,7 @@ FLOORS = [
     "devices",
     "vmm",
     "faas",
+    "sim",
     "host",
     "images",
     "registry",
@@ -31,6 +32,9 @@ FLOORS = [
 NEVER = {
     ("faas", "vmm"),  # they meet in wire
     ("faas", "kvm"),
+    ("sim", "vmm"),
+    ("sim", "kvm"),
+    ("node", "sim"),  # what is shipped does not know its model
     ("devices", "kvm"),  # it sees an Interrupt
     ("devices", "snapshot"),
     ("host", "vmm"),

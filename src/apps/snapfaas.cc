@@ -14,6 +14,7 @@
 #include "cli/node_commands.h"
 #include "cli/run_command.h"
 #include "cli/runtime_command.h"
+#include "cli/simulate_command.h"
 #include "cli/up_command.h"
 
 int main(int argc, char** argv) {
@@ -35,6 +36,7 @@ int main(int argc, char** argv) {
   cli::AddRunCommand(app, context, exit_code);
   cli::AddRuntimeCommands(app, context, exit_code);
   cli::AddBenchCommands(app, context, exit_code);
+  cli::AddSimulateCommand(app, exit_code);
   cli::AddHostCommands(app, context, exit_code);
   cli::AddDoctorCommand(app, context, exit_code);
   cli::AddCompletionCommand(app, exit_code);

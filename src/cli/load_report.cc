@@ -14,6 +14,8 @@ namespace {
 
 // A generator that is later than this spoils what it measures.
 constexpr double kTolerableLagMillis = 10;
+// More functions than these are in the JSON only.
+constexpr size_t kMostFunctionRows = 40;
 
 using Cells = std::vector<std::string>;
 
@@ -52,16 +54,19 @@ LatencySpread LatencyWhere(const std::vector<LoadSample>& samples, Condition con
   return LatencySpreadOf(std::move(millis));
 }
 
-FunctionSummary SummarizeFunction(const std::string& name, uint32_t place, const std::vector<LoadSample>& samples) {
-  FunctionSummary summary;
-  summary.name = name;
+// There may be thousands of functions, and millions of samples.
+std::vector<FunctionSummary> SummarizeFunctions(const Workload& workload, const std::vector<LoadSample>& samples) {
+  std::vector<FunctionSummary> summaries(workload.functions.size());
+  std::vector<std::vector<double>> latencies(summaries.size());
+  for (size_t i = 0; i < summaries.size(); ++i) summaries[i].name = workload.functions[i].name;
   for (const LoadSample& sample : samples) {
-    if (sample.function != place) continue;
+    FunctionSummary& summary = summaries[sample.function];
     Tally(summary.outcomes, sample);
     Tally(summary.starts, sample.start);
+    if (sample.succeeded()) latencies[sample.function].push_back(sample.latency_ms);
   }
-  summary.latency = LatencyWhere(samples, [place](const LoadSample& sample) { return sample.function == place; });
-  return summary;
+  for (size_t i = 0; i < summaries.size(); ++i) summaries[i].latency = LatencySpreadOf(std::move(latencies[i]));
+  return summaries;
 }
 
 void SummarizeNode(LoadSummary& summary, const LoadRun& run) {
@@ -97,8 +102,9 @@ Cells LatencyRow(const std::string& name, const LatencySpread& spread) {
 
 std::string LatencyTable(const LoadSummary& summary) {
   std::vector<Cells> rows = {LatencyRow("all", summary.latency), LatencyRow("  cold", summary.cold),
-                             LatencyRow("  restored", summary.restored), LatencyRow("  warm", summary.warm)};
-  if (summary.functions.size() > 1) {
+                             LatencyRow("  restored", summary.restored), LatencyRow("  warm", summary.warm),
+                             LatencyRow("queued", summary.queued)};
+  if (summary.functions.size() > 1 && summary.functions.size() <= kMostFunctionRows) {
     for (const FunctionSummary& function : summary.functions) {
       rows.push_back(LatencyRow(function.name, function.latency));
     }
@@ -140,6 +146,7 @@ std::string NodeLines(const LoadSummary& summary) {
 }
 
 std::string LagLines(const LatencySpread& lag) {
+  if (lag.max == 0) return {};  // as of a simulated generator
   std::string line =
       fmt::format("send lag median {:.2f} ms, p99 {:.2f} ms, at most {:.2f} ms\n", lag.p50, lag.p99, lag.max);
   if (lag.p99 > kTolerableLagMillis) {
@@ -189,14 +196,17 @@ LoadSummary Summarize(const std::string& name, const Workload& workload, const L
   summary.seconds = run.seconds;
   std::vector<double> lags;
   lags.reserve(run.samples.size());
+  std::vector<double> queued;
   for (const LoadSample& sample : run.samples) {
     Tally(summary.outcomes, sample);
     Tally(summary.starts, sample.start);
     lags.push_back(sample.lag_ms);
+    if (sample.start != Start::kUnknown) queued.push_back(sample.queued_ms);
     const double answered_ms = ToMillis(sample.due_ns) + sample.latency_ms;
     if (sample.succeeded() && answered_ms <= workload.duration_seconds * 1e3) ++summary.succeeded_in_time;
   }
   summary.lag = LatencySpreadOf(std::move(lags));
+  summary.queued = LatencySpreadOf(std::move(queued));
   const auto of = [&run](Start start) {
     return LatencyWhere(run.samples, [start](const LoadSample& sample) { return sample.start == start; });
   };
@@ -204,9 +214,7 @@ LoadSummary Summarize(const std::string& name, const Workload& workload, const L
   summary.warm = of(Start::kWarm);
   summary.restored = of(Start::kRestored);
   summary.cold = of(Start::kCold);
-  for (uint32_t i = 0; i < workload.functions.size(); ++i) {
-    summary.functions.push_back(SummarizeFunction(workload.functions[i].name, i, run.samples));
-  }
+  summary.functions = SummarizeFunctions(workload, run.samples);
   SummarizeNode(summary, run);
   summary.problems = run.problems;
   return summary;

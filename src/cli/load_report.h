@@ -64,6 +64,7 @@ struct LoadSummary {
   LatencySpread warm;
   LatencySpread restored;
   LatencySpread cold;
+  LatencySpread queued;                    // of requests that functions answered: until they had a microVM
   LatencySpread lag;                       // of all requests
   std::vector<FunctionSummary> functions;  // in the workload's order
   uint64_t budget_mib = 0;

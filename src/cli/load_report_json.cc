@@ -87,6 +87,7 @@ OrderedJson ToJson(const LoadSummary& summary) {
                         {"cold", ToJson(summary.cold)},
                         {"restored", ToJson(summary.restored)},
                         {"warm", ToJson(summary.warm)}}},
+                      {"queued_ms", ToJson(summary.queued)},
                       {"send_lag_ms", ToJson(summary.lag)},
                       {"memory_budget_mib", summary.budget_mib},
                       {"peak_reserved_mib", summary.peak_reserved_mib},

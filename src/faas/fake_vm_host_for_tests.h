@@ -15,7 +15,7 @@
 #include <vector>
 
 #include "base/clock.h"
-#include "faas/manual_timekeeper_for_tests.h"
+#include "faas/manual_timekeeper.h"
 #include "faas/vm_host.h"
 
 namespace snapfaas::faas {

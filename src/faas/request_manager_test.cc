@@ -13,7 +13,7 @@
 
 #include "base/clock.h"
 #include "faas/fake_vm_host_for_tests.h"
-#include "faas/manual_timekeeper_for_tests.h"
+#include "faas/manual_timekeeper.h"
 
 namespace snapfaas::faas {
 namespace {

@@ -59,8 +59,9 @@ Result<ShellPool::Taken> ShellPool::Take(const ShellKind& kind, int64_t deadline
   std::unique_lock lock(mutex_);
   if (stopped_) return Stopped();
   Kept& kept = Use(kind);
-  for (;;) {
+  for (bool is_first = true;; is_first = false) {
     if (auto ready = TakeReady(kept)) return Taken{std::move(pause), std::move(*ready)};
+    if (is_first) ++counts_.missing;
     if (!kept.starting || kept.awaited) break;
     kept.awaited = true;
     const bool in_time =
@@ -96,6 +97,11 @@ ShellPool::Pause ShellPool::PauseRefill() {
   ++pauses_;
   pauses_end_ns_ = MonotonicNanos() + std::chrono::nanoseconds(limits_.longest_pause).count();
   return Pause(*this);
+}
+
+ShellPool::Counts ShellPool::counts() {
+  const std::lock_guard lock(mutex_);
+  return counts_;
 }
 
 void ShellPool::Stop() {
@@ -150,10 +156,14 @@ bool ShellPool::MayWork() const {
 void ShellPool::StartMissing(Kept& kept, std::unique_lock<std::mutex>& lock) {
   kept.starting = true;
   lock.unlock();
+  const int64_t began_ns = MonotonicNanos();
   auto started = StartAndPrime(kept.kind);
+  const int64_t took_ns = MonotonicNanos() - began_ns;
   lock.lock();
   kept.starting = false;
   if (started) {
+    ++counts_.started;
+    counts_.starting_ns += took_ns;
     kept.ready.push_back(std::move(*started));
   } else {
     kept.failure = started.error();

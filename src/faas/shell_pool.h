@@ -90,6 +90,12 @@ class ShellPool {
     ShellPool* pool_;
   };
 
+  struct Counts {
+    uint64_t started = 0;     // beforehand, primed included
+    int64_t starting_ns = 0;  // what these took, all together
+    uint64_t missing = 0;     // Takes that found none ready
+  };
+
   // The shell goes first.
   struct Taken {
     Pause pause;
@@ -116,6 +122,8 @@ class ShellPool {
   Status WaitFull(const ShellKind& kind, int64_t deadline_ns);
 
   Pause PauseRefill();
+
+  Counts counts();
 
   // Refuses all further work with kUnavailable, gives up what is being started, ends the shells that wait and returns
   // when the thread has ended. What was taken stays its taker's.
@@ -158,6 +166,7 @@ class ShellPool {
   std::condition_variable changed_;
   std::list<Kept> kept_;     // the kind used last comes first; never shrinks, so that references stay good
   std::vector<Shell> dead_;  // found so by takers, who have no time to bury them
+  Counts counts_;
   size_t pauses_ = 0;
   int64_t pauses_end_ns_ = 0;  // at the latest
   size_t starting_takers_ = 0;

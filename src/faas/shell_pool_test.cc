@@ -80,6 +80,24 @@ TEST_F(ShellPoolTest, RefillBeginsWhenTheTakersPauseEnds) {
   EXPECT_TRUE(taken->shell.Waits());
 }
 
+TEST_F(ShellPoolTest, StartsBeforehandAndTakersWithoutAShellAreCounted) {
+  auto pool = MakePool(spawner_);
+  ASSERT_TRUE(pool->Reserve(kSmall, 2));
+  ASSERT_TRUE(pool->WaitFull(kSmall, Soon()));
+  EXPECT_EQ(pool->counts().started, 2u);
+  EXPECT_GT(pool->counts().starting_ns, 0);
+  const ShellPool::Pause pause = pool->PauseRefill();
+  std::vector<ShellPool::Taken> taken;
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_EQ(pool->counts().missing, 0u);
+    auto one = pool->Take(kSmall, Soon());
+    ASSERT_TRUE(one) << one.error().Message();
+    taken.push_back(std::move(*one));
+  }
+  EXPECT_EQ(pool->counts().missing, 1u);
+  EXPECT_EQ(pool->counts().started, 2u);
+}
+
 TEST_F(ShellPoolTest, PauseHoldsRefillButNotATaker) {
   auto pool = MakePool(spawner_);
   std::optional<ShellPool::Pause> first(pool->PauseRefill());

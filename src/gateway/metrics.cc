@@ -89,6 +89,10 @@ void AddNode(const node::NodeInfo& info, std::vector<prometheus::MetricFamily>& 
   counter("snapfaas_evictions_total", "Idle microVMs that made room.", counts.evictions);
   counter("snapfaas_expirations_total", "MicroVMs that were idle for too long.", counts.expirations);
   counter("snapfaas_idle_hits_total", "Requests that found an idle microVM.", counts.idle_hits);
+  counter("snapfaas_shells_started_total", "VMMs prepared beforehand.", counts.shells_started);
+  families.push_back(OneValue("snapfaas_shells_starting_seconds_total", "What preparing them took.",
+                              prometheus::MetricType::Counter, static_cast<double>(counts.shells_starting_ms) / 1e3));
+  counter("snapfaas_shells_missing_total", "Launches that found no VMM prepared.", counts.shells_missing);
 }
 
 }  // namespace

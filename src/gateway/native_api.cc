@@ -58,7 +58,10 @@ OrderedJson ToJson(const node::NodeInfo& info) {
             {"launch_failures", counts.launch_failures},
             {"evictions", counts.evictions},
             {"expirations", counts.expirations},
-            {"idle_hits", counts.idle_hits}}}};
+            {"idle_hits", counts.idle_hits},
+            {"shells_started", counts.shells_started},
+            {"shells_starting_ms", counts.shells_starting_ms},
+            {"shells_missing", counts.shells_missing}}}};
 }
 
 OrderedJson ToJson(const node::VmInfo& vm) {

@@ -88,6 +88,8 @@ class MicroVmHost : public faas::VmHost, public FunctionPreparer {
   void Reset(faas::VmId vm, StatusDone done) override;
   void Destroy(faas::VmId vm, std::function<void()> done) override;
 
+  faas::ShellPool::Counts shell_counts() { return pool_->counts(); }
+
   // 0: it has none, or there is no such microVM.
   pid_t pid(faas::VmId vm);
 

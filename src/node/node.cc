@@ -251,6 +251,10 @@ NodeInfo Node::Info() {
     info.counts.expirations = vms.expirations;
     info.counts.idle_hits = vms.idle_hits;
   });
+  const auto shells = host_->shell_counts();
+  info.counts.shells_started = shells.started;
+  info.counts.shells_starting_ms = static_cast<uint64_t>(shells.starting_ns / kMilli);
+  info.counts.shells_missing = shells.missing;
   info.events_waiting = registry_->CountEvents().value_or(0);
   return info;
 }

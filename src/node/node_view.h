@@ -52,9 +52,12 @@ struct NodeCounts {
   uint64_t throttles = 0;
   uint64_t launches = 0;  // microVMs restored
   uint64_t launch_failures = 0;
-  uint64_t evictions = 0;    // idle microVMs that made room
-  uint64_t expirations = 0;  // idle microVMs that were idle for too long
-  uint64_t idle_hits = 0;    // requests that found an idle microVM
+  uint64_t evictions = 0;           // idle microVMs that made room
+  uint64_t expirations = 0;         // idle microVMs that were idle for too long
+  uint64_t idle_hits = 0;           // requests that found an idle microVM
+  uint64_t shells_started = 0;      // VMMs prepared beforehand
+  uint64_t shells_starting_ms = 0;  // what these took, all together
+  uint64_t shells_missing = 0;      // launches that found none prepared
 };
 
 struct NodeInfo {

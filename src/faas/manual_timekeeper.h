@@ -1,4 +1,5 @@
-// ManualTimekeeper: time that jumps from one event to the next, on the caller's thread. For tests and simulators.
+// ManualTimekeeper: time that jumps from one event to the next, on the thread of who drives it. For tests and the
+// simulator.
 #pragma once
 
 #include <cstdint>

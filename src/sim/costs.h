@@ -1,0 +1,112 @@
+// Costs: what the phases of a request take on some machine, as measured or as supposed. docs/simulator.md has the forms
+// of the files that they come from.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+#include "sim/processors.h"
+#include "sim/random.h"
+
+namespace snapfaas::sim {
+
+// How long something takes. Never negative.
+class Times {
+ public:
+  Times() : Times(std::vector<double>()) {}
+  // One of these, each as likely as the others.
+  explicit Times(std::vector<double> millis);
+  // A log-normal distribution. REQUIRES: 0 < median <= p99.
+  static Times LogNormal(double median_ms, double p99_ms);
+
+  bool empty() const { return samples_.empty() && !is_log_normal_; }
+  const std::vector<double>& samples() const { return samples_; }
+
+  // 0 where it is empty.
+  double Millis(Random& random) const;
+
+ private:
+  std::vector<double> samples_;
+  bool is_log_normal_ = false;
+  double log_median_ = 0;
+  double sigma_ = 0;
+};
+
+struct PhaseCost {
+  Times times;
+  double cpu = 1;  // the share that is work for a CPU; the rest is waiting
+
+  Effort Sample(Random& random) const { return EffortOf(times.Millis(random)); }
+  Effort EffortOf(double millis) const { return {millis * cpu * 1e6, millis * (1 - cpu) * 1e6}; }
+};
+
+// How a microVM comes to be.
+enum class LaunchKind {
+  kFunctionSnapshot,      // restored from its function's snapshot, in a VMM that waited
+  kFunctionSnapshotBare,  // the same in a VMM that had to be started first
+  kBaseSnapshot,          // restored from its runtime's snapshot; the function is loaded then
+  kBaseSnapshotBare,
+  kBoot,  // booted
+};
+inline constexpr size_t kLaunchKinds = 5;
+std::string_view NameOf(LaunchKind kind);  // as in a file of costs: "restored", "restored_bare", "cold", ...
+
+struct LaunchEffort {
+  Effort start;
+  Effort load;
+  Effort run;
+};
+
+// Where all three have as many samples they are of the same launches, and are drawn together.
+struct LaunchCosts {
+  PhaseCost start;  // the restore or the boot
+  PhaseCost load;   // of the function
+  PhaseCost run;    // the first request
+
+  LaunchEffort Sample(Random& random) const;
+};
+
+struct FunctionCosts {
+  PhaseCost run;  // a request in a microVM that has served some
+  std::array<std::optional<LaunchCosts>, kLaunchKinds> launches;
+
+  const std::optional<LaunchCosts>& Of(LaunchKind kind) const { return launches[static_cast<size_t>(kind)]; }
+  std::optional<LaunchCosts>& Of(LaunchKind kind) { return launches[static_cast<size_t>(kind)]; }
+};
+
+struct Costs {
+  // Of each request, outside its microVM: half of it before it is queued, half after its answer.
+  PhaseCost overhead;
+  FunctionCosts any;                               // functions that are not named
+  std::map<std::string, FunctionCosts> functions;  // by name; complete, like `any`
+  PhaseCost reset;
+  PhaseCost destroy;
+  PhaseCost shell;             // a VMM that is prepared beforehand
+  std::optional<double> cpus;  // of the machine
+
+  const FunctionCosts& Of(const std::string& function) const;
+};
+
+// A file's content, and its name in messages.
+struct CostsFile {
+  std::string text;
+  std::string name;
+};
+
+// One file in the simulator's own form, or the results of `snapfaas bench load`, one or several. kInvalidArgument:
+// "FILE: what is wrong and how to mend it".
+Result<Costs> ParseCosts(const std::vector<CostsFile>& files);
+
+// Adds what launches take that find no VMM waiting: the results of `snapfaas bench load` against a node that keeps none
+// (shells = 0).
+Status AddBareCosts(const CostsFile& file, Costs& costs);
+// Adds what boots take: the results of `snapfaas bench breakdown`.
+Status AddBootCosts(const CostsFile& file, Costs& costs);
+
+}  // namespace snapfaas::sim

@@ -1,0 +1,314 @@
+#include "sim/costs_report.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <cstdint>
+#include <limits>
+#include <set>
+#include <utility>
+#include <vector>
+
+namespace snapfaas::sim {
+namespace {
+
+// A function with fewer samples of a kind has those of all functions.
+constexpr size_t kEnough = 20;
+// Of warm requests, all functions together.
+constexpr size_t kLeast = 8;
+// A launch that waited for more than so many times what a warm request did, and alone, waited for an evicted microVM's
+// end.
+constexpr double kEvictionWait = 5;
+constexpr double kLeastEvictionWaitMs = 0.2;
+enum class RowStart { kNone, kWarm, kRestored, kCold };
+
+// A request of a report, in milliseconds.
+struct Row {
+  std::string function;
+  RowStart start = RowStart::kNone;
+  double due = 0;
+  double latency = 0;
+  double queued = 0;
+  double restore = 0;
+  double load = 0;
+  double run = 0;
+
+  double overhead() const { return latency - queued - run - (start == RowStart::kWarm ? 0 : restore + load); }
+};
+using RowRuns = std::map<std::string, std::vector<Row>>;  // by the run's name
+
+using Samples = std::vector<double>;
+
+double MedianOfSamples(Samples samples) {
+  if (samples.empty()) return 0;
+  const auto middle = samples.begin() + static_cast<std::ptrdiff_t>(samples.size() / 2);
+  std::nth_element(samples.begin(), middle, samples.end());
+  return *middle;
+}
+
+RowStart StartNamed(const std::string& name) {
+  if (name == "warm") return RowStart::kWarm;
+  if (name == "restored") return RowStart::kRestored;
+  return name == "cold" ? RowStart::kCold : RowStart::kNone;
+}
+
+// Where a report has its columns.
+class RowReader {
+ public:
+  static Result<RowReader> Create(const Json& columns, const std::string& file) {
+    RowReader reader;
+    for (size_t i = 0; i < kColumns.size(); ++i) {
+      const auto found = std::find(columns.begin(), columns.end(), kColumns[i]);
+      if (found == columns.end()) {
+        return Fail(ErrorCode::kInvalidArgument,
+                    "{}: the requests have no {}: make the report anew, with this version's snapfaas bench load --json",
+                    file, kColumns[i]);
+      }
+      reader.places_[i] = static_cast<size_t>(found - columns.begin());
+    }
+    return reader;
+  }
+
+  // False: it is not a row of such columns.
+  bool Read(const Json& json, std::string& run, Row& row) const {
+    if (!json.is_array() || json.size() <= *std::max_element(places_.begin(), places_.end())) return false;
+    const auto at = [this, &json](size_t column) -> const Json& { return json[places_[column]]; };
+    for (size_t i = 0; i < kColumns.size(); ++i) {
+      const bool is_right = i < kTexts ? at(i).is_string() : i == kError ? at(i).is_boolean() : at(i).is_number();
+      if (!is_right) return false;
+    }
+    run = at(0).get<std::string>();
+    row.function = at(1).get<std::string>();
+    const bool succeeded = at(kStatus).get<int64_t>() == 200 && !at(kError).get<bool>();
+    row.start = succeeded ? StartNamed(at(2).get<std::string>()) : RowStart::kNone;
+    double* const numbers[] = {&row.due, &row.latency, &row.queued, &row.restore, &row.load, &row.run};
+    for (size_t i = 0; i < std::size(numbers); ++i) *numbers[i] = at(kNumbers + i).get<double>();
+    return true;
+  }
+
+ private:
+  static constexpr std::array<const char*, 11> kColumns = {"run",        "function", "start",      "function_error",
+                                                           "status",     "due_ms",   "latency_ms", "queued_ms",
+                                                           "restore_ms", "load_ms",  "run_ms"};
+  static constexpr size_t kTexts = 3;
+  static constexpr size_t kError = 3;
+  static constexpr size_t kStatus = 4;
+  static constexpr size_t kNumbers = 5;
+
+  std::array<size_t, kColumns.size()> places_{};
+};
+
+Result<RowRuns> ReadRows(const Json& report, const std::string& file) {
+  auto reader = RowReader::Create(report.at("sample_columns"), file);
+  if (!reader) return Forward(reader.error());
+  RowRuns runs;
+  for (const Json& json : report.at("samples")) {
+    Row row;
+    std::string run;
+    if (!reader->Read(json, run, row)) {
+      return Fail(ErrorCode::kInvalidArgument, "{}: this is no request of a load: {}", file, json.dump());
+    }
+    runs[run].push_back(std::move(row));
+  }
+  return runs;
+}
+
+// 0 where there is none.
+double NumberAt(const Json& object, const char* key) {
+  const Json value = object.is_object() ? object.value(key, Json()) : Json();
+  return value.is_number() ? value.get<double>() : 0;
+}
+
+// What the node says that preparing shells took, in all runs of a report.
+struct ShellTimes {
+  double count = 0;
+  double millis = 0;
+
+  double mean() const { return count > 0 ? millis / count : 0; }
+};
+
+ShellTimes ShellTimesOf(const Json& report) {
+  ShellTimes times;
+  const Json runs = report.value("runs", Json::array());
+  for (const Json& run : runs) {
+    const Json counts = run.is_object() ? run.value("counts", Json()) : Json();
+    times.count += NumberAt(counts, "shells_started");
+    times.millis += NumberAt(counts, "shells_starting_ms");
+  }
+  return times;
+}
+
+// Those that met no other, of one run, without each function's first launch: that one found nothing prepared for it.
+std::vector<Row> AloneIn(std::vector<Row> rows, double shell_ms) {
+  std::sort(rows.begin(), rows.end(), [](const Row& a, const Row& b) { return a.due < b.due; });
+  std::vector<Row> alone;
+  std::set<std::string> launched;
+  double busy_until = -std::numeric_limits<double>::infinity();
+  for (size_t i = 0; i < rows.size(); ++i) {
+    const Row& row = rows[i];
+    const double end = row.due + row.latency;
+    const bool is_first = row.start != RowStart::kWarm && launched.insert(row.function).second;
+    const bool meets_next = i + 1 < rows.size() && rows[i + 1].due < end;
+    if (row.start != RowStart::kNone && !is_first && row.due >= busy_until && !meets_next) alone.push_back(row);
+    // The shell that is prepared after a launch takes its time from what comes then.
+    busy_until = std::max(busy_until, end + (row.start == RowStart::kWarm ? 0 : shell_ms));
+  }
+  return alone;
+}
+
+template <typename Value>
+Samples Collect(const std::vector<Row>& rows, RowStart start, Value value) {
+  Samples samples;
+  for (const Row& row : rows) {
+    if (row.start == start) samples.push_back(value(row));
+  }
+  return samples;
+}
+
+PhaseCost CostOf(Samples samples) { return {Times(std::move(samples)), 1}; }
+
+std::optional<LaunchCosts> LaunchCostsOf(const std::vector<Row>& rows, RowStart start, double warm_overhead,
+                                         size_t enough) {
+  // Making a microVM also costs the node something around it.
+  auto starts = Collect(rows, start, [warm_overhead](const Row& row) {
+    return row.restore + std::max(0.0, row.overhead() - warm_overhead);
+  });
+  if (starts.size() < enough) return std::nullopt;
+  return LaunchCosts{CostOf(std::move(starts)), CostOf(Collect(rows, start, [](const Row& row) { return row.load; })),
+                     CostOf(Collect(rows, start, [](const Row& row) { return row.run; }))};
+}
+
+void AddLaunches(const std::vector<Row>& rows, double warm_overhead, bool is_bare, size_t enough,
+                 FunctionCosts& costs) {
+  const std::pair<RowStart, LaunchKind> kinds[] = {
+      {RowStart::kRestored, is_bare ? LaunchKind::kFunctionSnapshotBare : LaunchKind::kFunctionSnapshot},
+      {RowStart::kCold, is_bare ? LaunchKind::kBaseSnapshotBare : LaunchKind::kBaseSnapshot}};
+  for (const auto& [start, kind] : kinds) {
+    if (auto launch = LaunchCostsOf(rows, start, warm_overhead, enough)) costs.Of(kind) = std::move(launch);
+  }
+}
+
+std::map<std::string, std::vector<Row>> ByFunction(const std::vector<Row>& rows) {
+  std::map<std::string, std::vector<Row>> by_function;
+  for (const Row& row : rows) by_function[row.function].push_back(row);
+  return by_function;
+}
+
+struct QuietRows {
+  std::vector<Row> rows;
+  ShellTimes shells;
+};
+
+Status AddQuietRows(const LoadReport& report, QuietRows& quiet) {
+  auto runs = ReadRows(report.json, report.file);
+  if (!runs) return Forward(runs.error());
+  const ShellTimes shells = ShellTimesOf(report.json);
+  quiet.shells.count += shells.count;
+  quiet.shells.millis += shells.millis;
+  for (auto& [name, rows] : *runs) {
+    auto alone = AloneIn(std::move(rows), shells.mean());
+    std::move(alone.begin(), alone.end(), std::back_inserter(quiet.rows));
+  }
+  return {};
+}
+
+tl::unexpected<Error> TooFew(const std::string& file, std::string_view what, size_t count) {
+  return Fail(ErrorCode::kInvalidArgument,
+              "{}: only {} {} requests met no other: take a run at a lower rate, or a longer one", file, count, what);
+}
+
+}  // namespace
+
+bool IsLoadReport(const Json& json) {
+  return json.is_object() && json.value("sample_columns", Json()).is_array() &&
+         json.value("samples", Json()).is_array();
+}
+
+Result<Costs> CostsOfLoadReports(const std::vector<LoadReport>& reports) {
+  QuietRows quiet;
+  Costs costs;
+  for (const LoadReport& report : reports) {
+    if (auto added = AddQuietRows(report, quiet); !added) return Forward(added.error());
+    if (report.json.value("accelerator", Json()) == "emulated-host") costs.cpus = 1;
+  }
+  const std::vector<Row>& rows = quiet.rows;
+  const std::string& file = reports.front().file;
+  auto overheads = Collect(rows, RowStart::kWarm, [](const Row& row) { return row.overhead(); });
+  if (overheads.size() < kLeast) return TooFew(file, "warm", overheads.size());
+  const double warm_overhead = MedianOfSamples(overheads);
+  costs.overhead = CostOf(std::move(overheads));
+  costs.any.run = CostOf(Collect(rows, RowStart::kWarm, [](const Row& row) { return row.run; }));
+  AddLaunches(rows, warm_overhead, /*is_bare=*/false, 1, costs.any);
+  for (const auto& [name, own] : ByFunction(rows)) {
+    FunctionCosts& function = costs.functions.emplace(name, costs.any).first->second;
+    auto runs = Collect(own, RowStart::kWarm, [](const Row& row) { return row.run; });
+    if (runs.size() >= kEnough) function.run = CostOf(std::move(runs));
+    AddLaunches(own, warm_overhead, /*is_bare=*/false, kEnough, function);
+  }
+  const double warm_queued = MedianOfSamples(Collect(rows, RowStart::kWarm, [](const Row& row) { return row.queued; }));
+  Samples destroys;
+  Samples resets;
+  for (const Row& row : rows) {
+    if (row.start == RowStart::kWarm) {
+      if (row.restore > 0) resets.push_back(row.restore + row.load);
+    } else if (row.queued > std::max(kEvictionWait * warm_queued, kLeastEvictionWaitMs)) {
+      destroys.push_back(row.queued);
+    }
+  }
+  costs.destroy = CostOf(std::move(destroys));
+  costs.reset = CostOf(std::move(resets));
+  if (quiet.shells.count > 0) costs.shell = CostOf({quiet.shells.mean()});
+  return costs;
+}
+
+Status AddBareCosts(const CostsFile& file, Costs& costs) {
+  LoadReport report{Json::parse(file.text, nullptr, /*allow_exceptions=*/false), file.name};
+  if (!IsLoadReport(report.json)) {
+    return Fail(ErrorCode::kInvalidArgument, "{}: these are no results of snapfaas bench load --json", file.name);
+  }
+  QuietRows quiet;
+  if (auto added = AddQuietRows(report, quiet); !added) return added;
+  const auto overheads = Collect(quiet.rows, RowStart::kWarm, [](const Row& row) { return row.overhead(); });
+  if (overheads.size() < kLeast) return TooFew(file.name, "warm", overheads.size());
+  const double warm_overhead = MedianOfSamples(overheads);
+  AddLaunches(quiet.rows, warm_overhead, /*is_bare=*/true, 1, costs.any);
+  const auto by_function = ByFunction(quiet.rows);
+  for (auto& [name, function] : costs.functions) {
+    AddLaunches(quiet.rows, warm_overhead, true, 1, function);
+    const auto own = by_function.find(name);
+    if (own != by_function.end()) AddLaunches(own->second, warm_overhead, true, kEnough, function);
+  }
+  return {};
+}
+
+Status AddBootCosts(const CostsFile& file, Costs& costs) {
+  const Json json = Json::parse(file.text, nullptr, /*allow_exceptions=*/false);
+  const auto wrong = [&file] {
+    return Fail(ErrorCode::kInvalidArgument, "{}: these are no results of snapfaas bench breakdown --json", file.name);
+  };
+  const Json samples = json.is_object() ? json.value("samples", Json()) : Json();
+  const Json boots = samples.is_object() ? samples.value("boot_ms", Json()) : Json();
+  if (!boots.is_object()) return wrong();
+  std::array<Samples, 3> phases;
+  const char* const names[] = {"ready", "load", "request"};
+  for (size_t i = 0; i < phases.size(); ++i) {
+    const Json list = boots.value(names[i], Json());
+    if (!list.is_array() || list.empty()) return wrong();
+    for (const Json& value : list) {
+      if (!value.is_number()) return wrong();
+      phases[i].push_back(value.get<double>());
+    }
+  }
+  const LaunchCosts boot{CostOf(std::move(phases[0])), CostOf(std::move(phases[1])), CostOf(std::move(phases[2]))};
+  const auto add = [&boot](FunctionCosts& function) {
+    function.Of(LaunchKind::kBoot) = boot;
+    // What another function's first request took says nothing about this one's.
+    if (!function.run.times.empty()) function.Of(LaunchKind::kBoot)->run = function.run;
+  };
+  add(costs.any);
+  for (auto& [name, function] : costs.functions) add(function);
+  return {};
+}
+
+}  // namespace snapfaas::sim

@@ -1,0 +1,130 @@
+#include "sim/processors.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <functional>
+#include <vector>
+
+#include "base/clock.h"
+#include "faas/manual_timekeeper.h"
+
+namespace snapfaas::sim {
+namespace {
+
+constexpr double kMs = kMilli;
+
+class ProcessorsTest : public ::testing::Test {
+ protected:
+  // Milliseconds from the test's start, to a microsecond.
+  double Now() const { return static_cast<double>((time_.NowNanos() - start_ns_ + 500) / 1000) / 1e3; }
+  std::function<void()> Note(double& at) {
+    return [this, &at] { at = Now(); };
+  }
+
+  faas::ManualTimekeeper time_;
+  const int64_t start_ns_ = time_.NowNanos();
+};
+
+TEST_F(ProcessorsTest, OneActivityTakesItsWorkAndThenItsWait) {
+  Processors processors(time_, 1);
+  double done = 0;
+  processors.Start({10 * kMs, 5 * kMs}, Note(done));
+  time_.RunAll();
+  EXPECT_EQ(done, 15);
+  EXPECT_NEAR(processors.worked_ns(), 10 * kMs, 10);
+}
+
+TEST_F(ProcessorsTest, TwoOnOneCpuGoHalfAsFastEach) {
+  Processors processors(time_, 1);
+  double first = 0;
+  double second = 0;
+  processors.Start({10 * kMs, 0}, Note(first));
+  processors.Start({30 * kMs, 0}, Note(second));
+  time_.RunAll();
+  EXPECT_EQ(first, 20);   // 10 of 20 ms were the other's
+  EXPECT_EQ(second, 40);  // then it is alone with its last 20
+}
+
+TEST_F(ProcessorsTest, OneThatComesLaterSharesWhatIsLeft) {
+  Processors processors(time_, 1);
+  double first = 0;
+  double second = 0;
+  processors.Start({10 * kMs, 0}, Note(first));
+  time_.RunFor(6 * kMilli);
+  processors.Start({10 * kMs, 0}, Note(second));
+  time_.RunAll();
+  EXPECT_EQ(first, 14);
+  EXPECT_EQ(second, 20);
+}
+
+TEST_F(ProcessorsTest, AsManyAsCpusDoNotSlowEachOther) {
+  Processors processors(time_, 2);
+  double first = 0;
+  double second = 0;
+  double third = 0;
+  processors.Start({10 * kMs, 0}, Note(first));
+  processors.Start({10 * kMs, 0}, Note(second));
+  time_.RunAll();
+  EXPECT_EQ(first, 10);
+  EXPECT_EQ(second, 10);
+  for (double* done : {&first, &second, &third}) processors.Start({10 * kMs, 0}, Note(*done));
+  time_.RunAll();
+  for (const double done : {first, second, third}) EXPECT_EQ(done, 25);  // 30 ms of work on two CPUs
+}
+
+TEST_F(ProcessorsTest, WaitTakesNoCpu) {
+  Processors processors(time_, 1);
+  double waiting = 0;
+  double working = 0;
+  processors.Start({0, 20 * kMs}, Note(waiting));
+  processors.Start({10 * kMs, 0}, Note(working));
+  EXPECT_EQ(processors.at_work(), 1u);
+  time_.RunAll();
+  EXPECT_EQ(waiting, 20);
+  EXPECT_EQ(working, 10);
+}
+
+TEST_F(ProcessorsTest, CancelledWorkIsNotDoneAndLeavesItsShare) {
+  Processors processors(time_, 1);
+  bool is_done = false;
+  double other = 0;
+  const auto cancelled = processors.Start({10 * kMs, 0}, [&] { is_done = true; });
+  const auto waiting = processors.Start({0, 10 * kMs}, [&] { is_done = true; });
+  processors.Start({10 * kMs, 0}, Note(other));
+  time_.RunFor(4 * kMilli);
+  processors.Cancel(cancelled);
+  processors.Cancel(waiting);
+  processors.Cancel(12345);
+  time_.RunAll();
+  EXPECT_FALSE(is_done);
+  EXPECT_EQ(other, 12);
+}
+
+TEST_F(ProcessorsTest, CancelAfterTheEndWasPostedStillHolds) {
+  Processors processors(time_, 1);
+  bool is_done = false;
+  const auto nothing_to_do = processors.Start({0, 0}, [&] { is_done = true; });
+  EXPECT_FALSE(is_done);  // never from within the call
+  processors.Cancel(nothing_to_do);
+  time_.RunAll();
+  EXPECT_FALSE(is_done);
+}
+
+TEST_F(ProcessorsTest, ManyEndInTheOrderOfTheirWork) {
+  Processors processors(time_, 3);
+  std::vector<int> order;
+  double work = 0;
+  for (int i = 0; i < 50; ++i) {
+    const int place = (i * 7) % 50;
+    work += (place + 1) * kMs;
+    processors.Start({(place + 1) * kMs, 0}, [&order, place] { order.push_back(place); });
+  }
+  time_.RunAll();
+  ASSERT_EQ(order.size(), 50u);
+  EXPECT_TRUE(std::is_sorted(order.begin(), order.end()));
+  EXPECT_NEAR(processors.worked_ns(), work, 1e3);
+}
+
+}  // namespace
+}  // namespace snapfaas::sim
