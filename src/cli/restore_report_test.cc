@@ -18,7 +18,7 @@ Runs RestoreRuns(double ready, double response) {
 }
 
 RestoreSample RestoreSampleOf(std::string mode, std::string store, std::string layer, faas::VmSize size, double ready) {
-  return {std::move(mode), std::move(store), std::move(layer), size, RestoreRuns(ready, 2 * ready), {1, 2, 4}, 2560};
+  return {std::move(mode), std::move(store), std::move(layer), size, RestoreRuns(ready, 2 * ready), {1, 2, 4}, 2560, 4096};
 }
 
 constexpr faas::VmSize kSmall{128, 1};
@@ -136,20 +136,6 @@ TEST(ParseFloor, AnythingElseIsCorrupt) {
     auto floor = ParseFloor(text);
     ASSERT_FALSE(floor) << text;
     EXPECT_EQ(floor.error().code, ErrorCode::kCorrupt) << text;
-  }
-}
-
-TEST(ParsePrivateKib, IsWhatIsAnonymous) {
-  auto kib = ParsePrivateKib(
-      "00400000-7fff0000 ---p 00000000 00:00 0    [rollup]\nRss:   9000 kB\nPrivate_Dirty:   5000 kB\n"
-      "Anonymous:         1234 kB\nLazyFree:  9 kB\n");
-  ASSERT_TRUE(kib) << kib.error().Message();
-  EXPECT_EQ(*kib, 1234);
-}
-
-TEST(ParsePrivateKib, MissingFieldIsCorrupt) {
-  for (const auto* text : {"", "Rss: 12 kB\n", "Anonymous:\n"}) {
-    EXPECT_FALSE(ParsePrivateKib(text)) << text;
   }
 }
 
