@@ -163,11 +163,10 @@ void AddBenchDensity(CLI::App& bench, std::function<Result<Context>()> context, 
   command->callback([options, context = std::move(context), &exit_code] {
     if (const std::string wrong = CheckAscending(options->counts); !wrong.empty()) throw CLI::ValidationError(wrong);
     auto found = context();
-    auto code = found ? RunBench(*found, *options,
-                                 [&](const OpenedRuntime& runtime) {
-                                   return MeasureDensityHere(*options, *found, runtime);
-                                 })
-                      : Result<int>(Forward(found.error()));
+    auto code =
+        found ? RunBench(*found, *options,
+                         [&](const OpenedRuntime& runtime) { return MeasureDensityHere(*options, *found, runtime); })
+              : Result<int>(Forward(found.error()));
     exit_code = code ? *code : ReportFailure(code.error());
   });
 }

@@ -20,12 +20,9 @@ std::string OneMoreMib(const DensityPoint& point, const DensityPoint* before) {
 }  // namespace
 
 nlohmann::ordered_json ToJson(const DensityReport& report) {
-  nlohmann::ordered_json json = {{"host", report.host},
-                                 {"accelerator", report.accelerator},
-                                 {"commit", report.commit},
-                                 {"runtime", report.runtime},
-                                 {"memory_mib", report.size.memory_mib},
-                                 {"vcpus", report.size.vcpus}};
+  nlohmann::ordered_json json = {
+      {"host", report.host},       {"accelerator", report.accelerator},    {"commit", report.commit},
+      {"runtime", report.runtime}, {"memory_mib", report.size.memory_mib}, {"vcpus", report.size.vcpus}};
   auto& samples = json["samples"] = nlohmann::ordered_json::array();
   for (const DensitySample& sample : report.samples) {
     auto points = nlohmann::ordered_json::array();

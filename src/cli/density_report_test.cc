@@ -12,7 +12,8 @@ using testing::Not;
 
 DensityReport MadeUpDensity() {
   DensityReport report{{{"cpu", "made up"}}, "kvm", "abc", "python3", {128, 1}, {}};
-  report.samples = {{"primed", "base", {{1, 20480, 2048, 1024, 40960, 5120}, {5, 28672, 10240, 6144, 204800, 25600}}, false}};
+  report.samples = {
+      {"primed", "base", {{1, 20480, 2048, 1024, 40960, 5120}, {5, 28672, 10240, 6144, 204800, 25600}}, false}};
   return report;
 }
 

@@ -55,7 +55,8 @@ class RestoreBench {
     faas::MicroVm vm;
   };
   // Brings a microVM to life, with the request waiting, until it has answered.
-  Result<RestoredVm> RestoreAndInvoke(const snapshot::LoadedSnapshot& snapshot, const Way& way, const std::string& event);
+  Result<RestoredVm> RestoreAndInvoke(const snapshot::LoadedSnapshot& snapshot, const Way& way,
+                                      const std::string& event);
   Result<RestoredVm> RestoreAndInvoke(const snapshot::LoadedSnapshot& snapshot, const Way& way) {
     return RestoreAndInvoke(snapshot, way, event_);
   }

@@ -198,12 +198,12 @@ nlohmann::ordered_json ToJson(const RestoreReport& report) {
                        {"store", sample.store},
                        {"layer", sample.layer},
                        {"phase_ms", PhasesToJson(Medians(sample.runs))},
-                       {"phase_samples_ms", SamplesToJson(sample.runs)},
                        {"ready_ms", MillisToJson(SamplesOf(sample.runs, "ready"))},
                        {"response_ms", MillisToJson(SamplesOf(sample.runs, "response"))},
                        {"warm_ms", MillisToJson(sample.warm_ms)},
                        {"private_kib", sample.private_kib},
-                       {"stored_bytes", sample.stored_bytes}});
+                       {"stored_bytes", sample.stored_bytes},
+                       {"phase_samples_ms", SamplesToJson(sample.runs)}});
   }
   if (!report.floors.empty()) {
     json["floor_ms"] = MillisToJson(report.floors.front().floor_ms);
