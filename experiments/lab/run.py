@@ -6,6 +6,7 @@ import json
 import os
 import pathlib
 import platform
+import re
 import shlex
 import subprocess
 import sys
@@ -77,6 +78,16 @@ class Run:
         for runtime in json.loads(self.snapfaas("runtime", "ls", "--json")):
             if runtime["name"] in names:
                 self.guest_kernels[runtime["name"]] = runtime["kernel"]
+
+    def snapshot_bytes(self, runtime):
+        """What the base snapshots of a runtime with one vCPU take of the disk: {MiB: bytes}."""
+        listed = json.loads(self.snapfaas("runtime", "snapshots", "--json"))
+        found = {}
+        for entry in listed:
+            size = re.fullmatch(re.escape(runtime) + r"-(\d+)mib-1vcpu", entry["folder"])
+            if size and entry["usable"]:
+                found[size[1]] = round(entry["disk_mib"] * 1024 * 1024)
+        return found
 
     def contract_app(self, runtime):
         """The folder of one and the same small function in each language, and an event for it."""

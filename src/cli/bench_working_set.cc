@@ -46,7 +46,7 @@ struct WaySeen {
   std::vector<snapshot::WorkingSet> sets;  // of all runs, where they are recorded
 };
 
-Result<WorkingSetRun> RunOnce(RestoreBench& bench, const snapshot::LoadedSnapshot& snapshot, const std::string& event,
+Result<WorkingSetRun> MeasureRun(RestoreBench& bench, const snapshot::LoadedSnapshot& snapshot, const std::string& event,
                               WaySeen& seen) {
   auto restored = bench.RestoreAndInvoke(snapshot, seen.way, event);
   if (!restored) return Forward(restored.error());
@@ -78,7 +78,7 @@ Status MeasureMode(RestoreBench& bench, const WorkingSetReport& report, uint32_t
   for (size_t input = 0; input < report.events.size(); ++input) {
     const std::string what = fmt::format("{}, {} layer, input {}:", mode, layer.layer, input + 1);
     auto repeated = Repeat(what, runs, [&]() -> Status {
-      auto run = RunOnce(bench, snapshot, report.events[input], seen);
+      auto run = MeasureRun(bench, snapshot, report.events[input], seen);
       if (!run) return Forward(run.error());
       run->input = input;
       layer.runs.push_back(std::move(*run));

@@ -26,7 +26,7 @@ struct WorkingSet {
 uint64_t PagesOf(std::span<const PageRun> runs);
 
 // All its pages, read or written, ascending.
-std::vector<PageRun> PagesOf(const WorkingSet& set);
+std::vector<PageRun> AllPages(const WorkingSet& set);
 
 // The share of `set` that `other` has too, 0 to 1: how well a restore is served that brings in `other`. 1 for no pages.
 double RecurrenceIn(const WorkingSet& other, const WorkingSet& set);
