@@ -1,4 +1,4 @@
-"""Whether the size of a function's file system and the place of its image matter, and what mounting and importing cost."""
+"""Whether size and place of a function's file system matter, and what mounting and importing cost."""
 
 import shutil
 
@@ -62,9 +62,9 @@ def boot(one):
 def render(samples, report):
     in_memory = [one for one in samples if one["place"] == "temporary"]
     small, large = in_memory[0], in_memory[-1]
-    report.paragraph("""`examples/lorem-python` with a file that nothing reads, which makes the image as large as said; 128
-        MiB, one vCPU; restores by a primed VMM. The image lies with temporary files (in the emulated host: in memory) or
-        on the disk. From a function snapshot there is nothing to mount or import: both are in it.""")
+    report.paragraph("""`examples/lorem-python` with a file that nothing reads, which makes the image as large as
+        said; 128 MiB, one vCPU; restores by a primed VMM. The image lies with temporary files (in the emulated host:
+        in memory) or on the disk. From a function snapshot there is nothing to mount or import: both are in it.""")
     mount, answered = phase(small, "base", "mount"), phase(small, "base", "response")
     claims = [Claim("mount of the appfs", "ms", 10, mount, digits=2),
               Claim("mount, of a restore to the first answer", "%", 20,
@@ -79,8 +79,8 @@ def render(samples, report):
                    Claim(f"restore to the first answer, {sizes}", "×", 1,
                          ratio(phase(large, "base", "response").median, answered.median, "restore"), digits=2),
                    Claim(f"function snapshot, {sizes}", "×", 1, ratio(*stored, "snapshot"), digits=2)]
-    report.compare(claims, """a mount is a system call and a page fault or two, which are dear there; the file system of the
-        machine's disk is reached over 9p. The poster says that size and place do not matter, which is 1 here.""")
+    report.compare(claims, """a mount is a system call and a page fault or two, which are dear there; the file system
+        of the machine's disk is reached over 9p. The poster says that size and place do not matter, which is 1 here.""")
     draw(in_memory, report)
     rows = []
     for one in samples:
@@ -103,9 +103,10 @@ def draw(in_memory, report):
         plot.line(times, sizes, [phase(one, layer, "response") for one in in_memory], name, place + 1)
     plot.log_axis(times.yaxis)
     plot.label(times, "To the first answer", "size of the appfs, MB", "ms (median, MAD), logarithmic")
-    names = {"memory": "memory and state", "identity": "identity", "mount": "mount", "load": "load", "request": "request"}
+    names = {"vmm": "VMM", "memory": "memory and state", "identity": "identity", "mount": "mount", "load": "load",
+             "request": "request"}
     plot.stacked_bars(parts, list(LAYERS.values()), [
         (name, [phase(in_memory[0], layer, key).median for layer in LAYERS])
-        for key, name in {"vmm": "VMM", **names}.items()], "{:,.1f}")
+        for key, name in names.items()], "{:,.1f}")
     plot.label(parts, f"Parts of a restore, {sizes[0]} MB", "", "ms (median)")
     report.figure("", made, "Lines: time to the first answer over the appfs's size. Bars: parts of a restore")

@@ -40,8 +40,8 @@ def ready(samples, runtime, way):
 
 def render(samples, report):
     report.paragraph("""From the moment a microVM is asked for to its language runtime able to load a function
-        (*ready*), and on to the first answer. A restore takes a VMM from the pool; *primed*, as a node does it, has the
-        base snapshot in place already, *copy* is the poster's way.""")
+        (*ready*), and on to the first answer. A restore takes a VMM from the pool; *primed*, as a node does it, has
+        the base snapshot in place already, *copy* is the poster's way.""")
     claims = []
     for runtime in samples:
         name = LANGUAGES[runtime]
@@ -57,15 +57,15 @@ def render(samples, report):
             claims.append(Claim(f"{name}: boot ÷ {WAYS[way][0]}", "×", poster and POSTER_BOOT[runtime] / poster,
                                 boot / restored.median, better="higher"))
     report.compare(claims, """every guest instruction is emulated, so a boot, which is instructions, takes ten to
-        twenty times what it does on hardware; a restore is mostly page faults and system calls, which suffer as much or
-        more. The ratio of the two is the figure that carries over.""")
+        twenty times what it does on hardware; a restore is mostly page faults and system calls, which suffer as much
+        or more. The ratio of the two is the figure that carries over.""")
     draw(samples, report)
     for way, (name, phases) in WAYS.items():
         rows = [[LANGUAGES[runtime], *(f"{spread(samples[runtime][way][phase], f'{runtime}, {phase}')}"
                                        for phase in [*phases, "ready", "response"])] for runtime in samples]
         runs = len(samples[next(iter(samples))][way]["ready"])
         report.table(["language", *phases.values(), "= ready", "= first answer"], rows,
-                     f"{name[0].upper()}{name[1:]}: ms, medians of {runs} runs (MAD). Ready has neither load nor request")
+                     f"{name.capitalize()}: ms, medians of {runs} runs (MAD). Ready has neither load nor request")
     report.table(["language", "memory, MiB", "dirty at the snapshot, MiB"],
                  [[LANGUAGES[runtime], samples[runtime]["memory_mib"], table.number(samples[runtime]["dirty_mib"])]
                   for runtime in samples],

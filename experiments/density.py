@@ -12,6 +12,10 @@ MODES = {"copy": "copy, as the poster", "prefetch": "prefetch", "primed": "prime
 LAYERS = {"base": "language snapshot", "function": "function snapshot"}
 
 
+MB_OF_MIB = 1.048576
+SHOWN = ("pss_kib", "private_kib", "anonymous_kib", "machine_kib")
+
+
 def measure(run):
     run.need_runtimes("python3")
     counts = run.pick([1, 2, 5, 10, 20, 50, 100, 200, 400], [1, 2, 5, 10, 20], [1, 2])
@@ -43,22 +47,23 @@ def per_vm(point, what):
 
 def render(samples, report):
     all_samples = samples["samples"]
-    report.paragraph(f"""Idle Python microVMs of {samples['memory_mib']} MiB (`examples/lorem-python`), restored one after
-        another; each has answered a request. *PSS*: the VMMs' memory, with what is shared counted in part for each;
-        *private*: what one VMM alone has mapped; *machine*: how much less memory the machine has available for each,
-        the kernel's and KVM's own included.""")
-    claims = [Claim(f"one more microVM: {name_of(sample)}", "MB", 37, one_more_mib(sample) * 1.048576, digits=2)
+    report.paragraph(f"""Idle Python microVMs of {samples['memory_mib']} MiB (`examples/lorem-python`), restored one
+        after another; each has answered a request. *PSS*: the VMMs' memory, with what is shared counted in part for
+        each; *private*: what one VMM alone has mapped; *machine*: how much less memory the machine has available for
+        each, the kernel's and KVM's own included.""")
+    claims = [Claim(f"one more microVM: {name_of(sample)}", "MB", 37, one_more_mib(sample) * MB_OF_MIB, digits=2)
               for sample in all_samples]
     copied = next((one_more_mib(sample) for sample in all_samples if sample["mode"] == "copy"), None)
     for sample in all_samples:
         if copied and sample["mode"] != "copy":
             claims.append(Claim(f"copied ÷ {name_of(sample)}", "×", None,
                                 ratio(copied, one_more_mib(sample), name_of(sample))))
-    report.compare(claims, """nothing: memory is counted in pages, as on hardware. The poster gives no density; its copy
-        of a Python VM has 37 MB of dirty memory of its own, which stands there as its figure. The machine holds 3 GiB.""")
+    report.compare(claims, """nothing: memory is counted in pages, as on hardware. The poster gives no density; its
+        copy of a Python VM has 37 MB of dirty memory of its own, which stands there as its figure. The machine holds
+        3 GiB.""")
     draw(all_samples, report)
     rows = [[name_of(sample), str(point["microvms"]),
-             *(table.number(per_vm(point, what), 2) for what in ("pss_kib", "private_kib", "anonymous_kib", "machine_kib"))]
+             *(table.number(per_vm(point, what), 2) for what in SHOWN)]
             for sample in all_samples for point in sample["points"]]
     report.table(["microVMs", "number", "PSS", "private", "anonymous", "machine"], rows, "MiB for each microVM")
     full = [f"{name_of(sample)} ({sample['points'][-1]['microvms']})" for sample in all_samples
@@ -74,8 +79,8 @@ def draw(all_samples, report):
     for place, sample in enumerate(all_samples):
         numbers = [point["microvms"] for point in sample["points"]]
         plot.plain_line(each, numbers, [per_vm(point, "pss_kib") for point in sample["points"]], name_of(sample), place)
-        plot.plain_line(machine, numbers, [point["machine_kib"] / 1024 for point in sample["points"]], name_of(sample),
-                        place)
+        plot.plain_line(machine, numbers, [point["machine_kib"] / 1024 for point in sample["points"]],
+                        name_of(sample), place)
     for axes in (each, machine):
         plot.log_axis(axes.xaxis)
         plot.log_axis(axes.yaxis)

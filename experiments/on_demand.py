@@ -45,10 +45,10 @@ def recurrences(layer):
 
 def render(samples, report):
     layers = {layer["layer"]: layer for layer in samples["layers"]}
-    report.paragraph(f"""`examples/lorem-python`, 128 MiB, one vCPU, with {len(samples['events'])} inputs. *On demand* maps the
-        snapshot and takes each page when it is touched; *prefetched* brings in what an earlier first request touched.
-        *Faults* are those of the VMM, KVM's on behalf of the guest among them. Pages that were read count with the
-        neighbours that the host maps along with them.""")
+    report.paragraph(f"""`examples/lorem-python`, 128 MiB, one vCPU, with {len(samples['events'])} inputs. *On demand*
+        maps the snapshot and takes each page when it is touched; *prefetched* brings in what an earlier first request
+        touched. *Faults* are those of the VMM, KVM's on behalf of the guest among them. Pages that were read count
+        with the neighbours that the host maps along with them.""")
     claims = []
     for name, layer in layers.items():
         same, other = recurrences(layer)
@@ -62,14 +62,15 @@ def render(samples, report):
         claims.append(Claim(f"on demand ÷ prefetched, first answer, {LAYERS[name]}", "×", None,
                             ratio(of_mode(layer, "mmap", "response_ms").median,
                                   of_mode(layer, "prefetch", "response_ms").median, name), digits=2))
-    report.compare(claims, """a page fault of a guest costs it 30 to 60 µs instead of about 1, so that prefetching gains more
-        than it would on hardware. The counts of pages and faults do not depend on it. On-demand restoration was the
-        poster's further work, without figures; REAP (ASPLOS '21) reports 97 % of pages recurring and 3.7 times less
-        time by prefetching them.""")
+    report.compare(claims, """a page fault of a guest costs it 30 to 60 µs instead of about 1, so that prefetching
+        gains more than it would on hardware. The counts of pages and faults do not depend on it. On-demand
+        restoration was the poster's further work, without figures; REAP (ASPLOS '21) reports 97 % of pages recurring
+        and 3.7 times less time by prefetching them.""")
     draw(layers, report)
-    rows = [[LAYERS[name], MODES[mode], f"{of_mode(layer, mode, 'ready_ms')}", f"{of_mode(layer, mode, 'response_ms')}",
+    rows = [[LAYERS[name], MODES[mode], *(f"{of_mode(layer, mode, what)}" for what in ("ready_ms", "response_ms")),
              f"{of_mode(layer, mode, 'faults'):,.0f}",
-             *(f"{of_mode(layer, mode, what):,.0f}" if mode == "mmap" else "–" for what in ("read_pages", "written_pages"))]
+             *(f"{of_mode(layer, mode, what):,.0f}" if mode == "mmap" else "–"
+               for what in ("read_pages", "written_pages"))]
             for name, layer in layers.items() for mode in MODES]
     report.table(["snapshot", "way", "ready, ms", "first answer, ms", "faults", "pages read", "pages written"], rows,
                  f"Medians (MAD) of {len(runs_of(next(iter(layers.values())), 'mmap'))} runs", left=2)
@@ -85,7 +86,7 @@ def render(samples, report):
 
 def stored_pages(layers, name):
     """A function snapshot stands on its base: both hold pages."""
-    return layers[name]["stored_pages"] + (layers["base"]["stored_pages"] if name == "function" and "base" in layers else 0)
+    return layers[name]["stored_pages"] + (layers["base"]["stored_pages"] if name == "function" else 0)
 
 
 def draw(layers, report):

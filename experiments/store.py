@@ -75,8 +75,9 @@ def render(samples, report):
     ready, response = restores_of(samples, "ready_ms"), restores_of(samples, "response_ms")
     languages = samples["languages"]
     totals = {name: total_bytes(by_size) for name, by_size in sorted(languages.items())}
-    report.paragraph("""`examples/lorem-python`, 128 MiB, one vCPU. *Cached*: the files are in the host's page cache; *cold*:
-        they were dropped from it before each run. The store's size is what the catalogue's folders take of the disk.""")
+    report.paragraph("""`examples/lorem-python`, 128 MiB, one vCPU. *Cached*: the files are in the host's page cache;
+        *cold*: they were dropped from it before each run. The store's size is what the catalogue's folders take of
+        the disk.""")
     claims = []
     memory, cold = ready.get(("prefetch", "memory", "base")), ready.get(("disk-prefetch", "disk-cold", "base"))
     plain_cold, plain = ready.get(("disk", "disk-cold", "base")), ready.get(("mmap", "memory", "base"))
@@ -90,9 +91,10 @@ def render(samples, report):
         claims.append(Claim("all Python snapshots, 128 to 3072 MiB", "GB", 1.5, totals["python3"] / GB, digits=2))
     if len(totals) >= 10 and all(totals.values()):
         claims.append(Claim("all snapshots of ten languages", "GB", 15, sum(totals.values()) / GB, digits=2))
-    report.compare(claims, """its disk is a file system of the machine, reached over 9p: a page that is not cached costs
-        about a millisecond, and what is dropped there may still be in the machine's own cache. On hardware with an SSD
-        the distance between disk and memory is smaller for a mapping, and about this for what is read in one go.""")
+    report.compare(claims, """its disk is a file system of the machine, reached over 9p: a page that is not cached
+        costs about a millisecond, and what is dropped there may still be in the machine's own cache. On hardware with
+        an SSD the distance between disk and memory is smaller for a mapping, and about this for what is read in one
+        go.""")
     draw(ready, response, languages, report)
     rows = [[name, *(f"{times[(*way, layer)]}" if (*way, layer) in times else "–" for layer in LAYERS
                      for times in (ready, response))] for way, name in WAYS.items()]
@@ -104,8 +106,8 @@ def render(samples, report):
              "–" if totals[name] is None else table.number(totals[name] / GB, 2)]
             for name, by_size in sorted(languages.items())]
     report.table(["language", *(f"{size} MiB, MB" for size in sizes), "all sizes, GB"], rows,
-                 """Base snapshots on disk. All sizes: every 128 MiB from the language's least to 3072; sizes that were not
-                 taken are on the line between those that were""".replace("\n", " "))
+                 "Base snapshots on disk. All sizes: every 128 MiB from the language's least to 3072; those that were not "
+                 "taken are on the line between those that were")
 
 
 def draw(ready, response, languages, report):

@@ -38,22 +38,22 @@ def render(samples, report):
     stored = {one["memory_mib"]: one["stored_bytes"] for one in samples["restores"]}
     sizes = sorted(stored)
     least, most = sizes[0], sizes[-1]
-    report.paragraph(f"""A Python microVM with one vCPU, restored from its base snapshot in memory, in sizes from {least}
-        to {most} MiB. *Ready*: from the request's arrival to the runtime able to load a function.""")
+    report.paragraph(f"""A Python microVM with one vCPU, restored from its base snapshot in memory, in sizes from
+        {least} to {most} MiB. *Ready*: from the request's arrival to the runtime able to load a function.""")
     claims = [Claim(f"restore of {least} MiB by copying, ready", "ms", 50, ready["copy"][least]),
               Claim(f"restore of {least} MiB, primed, ready", "ms", 50, ready["primed"][least]),
               Claim(f"snapshot of {least} MiB", "MB", 37, stored[least] / 1e6)]
     claims += [Claim(f"{most} ÷ {least} MiB, ready, {mode}", "×", None,
                      ratio(ready[mode][most].median, ready[mode][least].median, mode), digits=2)
                for mode in MODES if most != least]
-    report.compare(claims, """copying is dearer here than on hardware, as each of its page faults is emulated; what the
-        size adds is the kernel's record of its pages (1/64 of the memory), which only copying has to touch.""")
+    report.compare(claims, """copying is dearer here than on hardware, as each of its page faults is emulated; what
+        the size adds is the kernel's record of its pages (1/64 of the memory), which only copying has to touch.""")
     draw(ready, stored, samples["disk_bytes"], report)
-    rows = [[str(size), *(f"{ready[mode][size]}" for mode in MODES), *(f"{response[mode][size]}" for mode in MODES),
+    rows = [[str(size), *(f"{times[mode][size]}" for times in (ready, response) for mode in MODES),
              table.number(stored[size] / MIB)] for size in sizes]
     runs = ready["copy"][least].count
-    report.table(["MiB", *(f"{mode}, ready" for mode in MODES), *(f"{mode}, answer" for mode in MODES), "snapshot, MiB"],
-                 rows, f"Restores, ms: medians of {runs} runs (MAD)")
+    columns = [f"{mode}, {what}" for what in ("ready", "answer") for mode in MODES]
+    report.table(["MiB", *columns, "snapshot, MiB"], rows, f"Restores, ms: medians of {runs} runs (MAD)")
 
 
 def draw(ready, stored, disk_bytes, report):

@@ -18,7 +18,7 @@ def significant(value):
 
 
 def markdown(columns, rows, left=1):
-    """`columns` are headings, the first `left` of them of text, the others of numbers. Each row has one cell for each."""
+    """`columns` are headings, the first `left` of them of text, the others of numbers. A row has a cell for each."""
     for row in rows:
         if len(row) != len(columns):
             raise ValueError(f"the row {row!r} has {len(row)} cells for the {len(columns)} columns {columns!r}")
