@@ -106,8 +106,8 @@ def render(samples, report):
              "–" if totals[name] is None else table.number(totals[name] / GB, 2)]
             for name, by_size in sorted(languages.items())]
     report.table(["language", *(f"{size} MiB, MB" for size in sizes), "all sizes, GB"], rows,
-                 "Base snapshots on disk. All sizes: every 128 MiB from the language's least to 3072; those that were not "
-                 "taken are on the line between those that were")
+                 "Base snapshots on disk. All sizes: every 128 MiB from the language's least to 3072; those that were "
+                 "not taken are on the line between those that were")
 
 
 def draw(ready, response, languages, report):

@@ -126,9 +126,7 @@ std::vector<std::pair<std::string, Cache>> StoresOf(const RestoreBenchOptions& o
 
 RestoreSample SampleOf(std::string_view mode, std::string_view store, std::string_view layer, const faas::VmSize& size,
                        const snapshot::LoadedSnapshot& snapshot) {
-  RestoreSample sample{std::string(mode), std::string(store), std::string(layer), size, {}, {}, 0, 0};
-  sample.stored_bytes = snapshot.manifest().stored_bytes;
-  return sample;
+  return {std::string(mode), std::string(store), std::string(layer), size, {}, {}, 0, snapshot.manifest().stored_bytes};
 }
 
 Status MeasureTier(RestoreBench& bench, const RestoreBenchOptions& options, const faas::VmSize& size, faas::Tier tier,

@@ -21,8 +21,10 @@ void AddBenchOptions(CLI::App& command, BenchOptions& options) {
   command.add_option("--boots", options.boots, "number of boots")->check(CLI::Range(1, 1000))->capture_default_str();
   command.add_option("--event", options.event, "the request, JSON")->capture_default_str();
   command.add_option("--json", options.json, "file for the results");
-  command.add_option("--appfs-in", options.appfs_in,
-                     "folder for the function's image while it is measured (else that of temporary files)");
+  command
+      .add_option("--appfs-in", options.appfs_in,
+                  "folder for the function's image while it is measured (else that of temporary files)")
+      ->check(CLI::ExistingDirectory);
   command.add_option("--commit", options.commit, "the commit that is measured, for the results");
 }
 

@@ -46,8 +46,8 @@ struct WaySeen {
   std::vector<snapshot::WorkingSet> sets;  // of all runs, where they are recorded
 };
 
-Result<WorkingSetRun> MeasureRun(RestoreBench& bench, const snapshot::LoadedSnapshot& snapshot, const std::string& event,
-                              WaySeen& seen) {
+Result<WorkingSetRun> MeasureRun(RestoreBench& bench, const snapshot::LoadedSnapshot& snapshot,
+                                 const std::string& event, WaySeen& seen) {
   auto restored = bench.RestoreAndInvoke(snapshot, seen.way, event);
   if (!restored) return Forward(restored.error());
   auto faults = FaultsOf(restored->vm.pid());
@@ -62,7 +62,7 @@ Result<WorkingSetRun> MeasureRun(RestoreBench& bench, const snapshot::LoadedSnap
   if (seen.mode != kRecordingMode) return run;
   auto set = restored->vm.RecordWorkingSet(DeadlineIn(kRequestTimeoutSeconds));
   if (!set) return Forward(set.error());
-  run.touched = {snapshot::PagesOf(set->read), snapshot::PagesOf(set->written), {}};
+  run.touched = WorkingSetRun::Touched{snapshot::PagesOf(set->read), snapshot::PagesOf(set->written), {}};
   for (const auto& earlier : seen.sets) run.touched->recurrence.push_back(snapshot::RecurrenceIn(earlier, *set));
   seen.sets.push_back(std::move(*set));
   return run;
