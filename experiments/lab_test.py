@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import pathlib
+import re
 import sys
 import tempfile
 import types
@@ -71,7 +72,7 @@ class ReportTest(unittest.TestCase):
                                 "| new | ms | – | 1.0 | – |"])
 
     def test_each_table_names_command_host_kernel_accelerator_and_commit(self):
-        sources = [line for line in self.section().splitlines() if line.startswith("<sub>")]
+        sources = [" ".join(source.split()) for source in re.findall(r"<sub>.*?</sub>", self.section(), re.DOTALL)]
         self.assertEqual(len(sources), 2)
         self.assertIn("`./dev experiments one`", sources[0])
         self.assertIn("`snapfaas bench y`", sources[1])

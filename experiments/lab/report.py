@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+import textwrap
 
 from lab import table
 from lab.statistics import Spread, ratio
@@ -40,7 +41,7 @@ class Report:
         self.claims = []
 
     def paragraph(self, text):
-        self._text.append(" ".join(text.split()) + "\n")
+        self._text.append(wrapped(text) + "\n")
 
     def compare(self, claims, emulated):
         """The table with the poster's figures. `emulated`: what the emulated host does to them."""
@@ -68,7 +69,7 @@ class Report:
 
     def _add_table(self, columns, rows, left, command):
         self._text.append(table.markdown(columns, rows, left))
-        self._text.append(f"<sub>{self._source(command)}</sub>\n")
+        self._text.append(wrapped(f"<sub>{self._source(command)}</sub>") + "\n")
 
     def _source(self, command):
         kept = self._kept
@@ -79,6 +80,10 @@ class Report:
         lines = [f"Measured on {self._kept['measured']} in {self._kept['seconds']:,.0f} s by:\n"]
         lines += [f"    {command}" for command in self._kept["commands"]]
         return "\n".join(lines) + "\n"
+
+
+def wrapped(text):
+    return textwrap.fill(" ".join(text.split()), 120, break_long_words=False, break_on_hyphens=False)
 
 
 CLAIM_COLUMNS = ["figure", "unit", "poster", "ours", "better by"]
