@@ -96,7 +96,7 @@ def render(samples, report):
 def draw(in_memory, report):
     from lab import plot
 
-    made, (times, parts) = plot.figure(panels=2, width=10)
+    made, (times, parts) = plot.figure(panels=2, width=12)
     sizes = [one["megabytes"] for one in in_memory]
     plot.line(times, sizes, [boot(one) for one in in_memory], "boot", 0)
     for place, (layer, name) in enumerate(LAYERS.items()):

@@ -79,7 +79,7 @@ def medians(samples, way, phase):
 def draw(samples, report):
     from lab import plot
 
-    made, (boots, restores) = plot.figure(panels=2, width=10)
+    made, (boots, restores) = plot.figure(panels=2, width=12)
     names = [LANGUAGES[runtime] for runtime in samples]
     labels = [*names, *(f"{name},\nrestored" for name in names)]
     answered = [sum(column) for column in

@@ -75,15 +75,15 @@ def render(samples, report):
 def draw(all_samples, report):
     from lab import plot
 
-    made, (each, machine) = plot.figure(panels=2, width=10)
+    made, (each, machine) = plot.figure(panels=2, width=12)
     for place, sample in enumerate(all_samples):
         numbers = [point["microvms"] for point in sample["points"]]
         plot.plain_line(each, numbers, [per_vm(point, "pss_kib") for point in sample["points"]], name_of(sample), place)
         plot.plain_line(machine, numbers, [point["machine_kib"] / 1024 for point in sample["points"]],
                         name_of(sample), place)
-    for axes in (each, machine):
-        plot.log_axis(axes.xaxis)
-        plot.log_axis(axes.yaxis)
-    plot.label(each, "For each microVM, shared parts divided", "idle microVMs", "PSS, MiB, logarithmic")
-    plot.label(machine, "All of them, on the machine", "idle microVMs", "MiB, logarithmic", legend=False)
+    plot.log_axis(each.xaxis, sorted({point["microvms"] for sample in all_samples for point in sample["points"]}))
+    plot.log_axis(each.yaxis)
+    plot.label(each, "For each microVM, shared parts divided", "idle microVMs, logarithmic", "PSS, MiB, logarithmic",
+               legend=False)
+    plot.label(machine, "All of them, on the machine", "idle microVMs", "memory no longer available, MiB")
     report.figure("", made, "Lines: memory of each microVM, and of all, over their number")

@@ -92,11 +92,11 @@ def stored_pages(layers, name):
 def draw(layers, report):
     from lab import plot
 
-    made, (times, faults) = plot.figure(panels=2, width=10)
+    made, (times, faults) = plot.figure(panels=2, width=12)
     labels = [LAYERS[name] for name in layers]
     for axes, what in ((times, "response_ms"), (faults, "faults")):
         plot.bars(axes, labels, [(text, [of_mode(layer, mode, what) for layer in layers.values()])
                                  for mode, text in MODES.items()], "{:,.0f}")
-    plot.label(times, "Time to the first answer", "", "ms (median, MAD)")
-    plot.label(faults, "Page faults to the first answer", "", "faults (median, MAD)", legend=False)
+    plot.label(times, "Time to the first answer", "", "ms (median, MAD)", legend=False)
+    plot.label(faults, "Page faults to the first answer", "", "faults (median, MAD)")
     report.figure("", made, "Bars: time and page faults of restores on demand, prefetched and primed")

@@ -113,7 +113,7 @@ def render(samples, report):
 def draw(ready, response, languages, report):
     from lab import plot
 
-    made, (times, sizes) = plot.figure(panels=2, width=11, height=4.4)
+    made, (times, sizes) = plot.figure(panels=2, width=13, height=4.4)
     ways = [way for way in WAYS if (*way, "base") in ready]
     labels = [WAYS[way].replace(", ", ",\n") for way in ways]
     plot.bars(times, labels, [("language snapshot, ready", [ready[(*way, "base")] for way in ways]),
@@ -127,6 +127,5 @@ def draw(ready, response, languages, report):
                         "-" if place < 8 else "--")
     sizes.set_ylim(bottom=0)
     sizes.margins(x=0.05)
-    plot.label(sizes, "Base snapshots on disk", "memory of the microVM, MiB", "MB", legend=False)
-    sizes.legend(fontsize=8, ncols=2)
+    plot.label(sizes, "Base snapshots on disk", "memory of the microVM, MiB", "MB")
     report.figure("", made, "Bars: time to restore from memory and from disk. Lines: bytes of the store by language")

@@ -59,7 +59,7 @@ def render(samples, report):
 def draw(ready, stored, disk_bytes, report):
     from lab import plot
 
-    made, (times, sizes) = plot.figure(panels=2, width=10)
+    made, (times, sizes) = plot.figure(panels=2, width=12)
     for place, (mode, name) in enumerate(MODES.items()):
         plot.line(times, list(ready[mode]), list(ready[mode].values()), name, place)
     plot.log_axis(times.yaxis)

@@ -5,7 +5,7 @@ import matplotlib
 matplotlib.use("Agg")
 
 from matplotlib import pyplot  # noqa: E402  (the backend comes first)
-from matplotlib.ticker import FuncFormatter  # noqa: E402
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator, ScalarFormatter  # noqa: E402
 
 # Okabe and Ito's colours, which the colour-blind can tell apart; markers and hatches say it once more.
 COLOURS = ["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#666666", "#F0E442"]
@@ -35,6 +35,9 @@ pyplot.rcParams.update({
 })
 
 
+_PLAIN = FuncFormatter(lambda value, _: f"{value:,.10g}")
+
+
 def figure(panels=1, width=8.0, height=3.8):
     """A figure and its axes: one Axes, or a list of them side by side."""
     made, axes = pyplot.subplots(1, panels, figsize=(width, height), squeeze=False)
@@ -51,7 +54,7 @@ def stacked_bars(axes, labels, parts, total_format="{:,.0f}"):
     for label, top in zip(labels, tops):
         axes.annotate(total_format.format(top), (label, top), textcoords="offset points", xytext=(0, 3), ha="center",
                       fontsize=9)
-    axes.margins(y=0.12)
+    axes.set_ylim(0, max(tops) * 1.12)
 
 
 def bars(axes, labels, groups, value_format=None):
@@ -83,19 +86,28 @@ def plain_line(axes, x, y, label, place, style="-"):
               markersize=4, linewidth=1.4)
 
 
-def log_axis(axis):
-    """`axis`: axes.xaxis or axes.yaxis, on a logarithmic scale with plain numbers."""
+def log_axis(axis, ticks=None):
+    """`axis`: axes.xaxis or axes.yaxis, on a logarithmic scale with plain numbers, at `ticks` alone where given."""
     (axis.axes.set_xscale if axis.axis_name == "x" else axis.axes.set_yscale)("log")
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
+    if ticks:
+        axis.set_ticks(ticks)
+    else:
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_minor_locator(NullLocator())
+    axis.set_minor_formatter(NullFormatter())
+    axis.set_major_formatter(_PLAIN)
 
 
 def label(axes, title, x, y, legend=True):
-    """`x` and `y` with their units."""
+    """`x` and `y` with their units. The legend stands beside the axes, where it hides nothing."""
     axes.set_title(title)
     axes.set_xlabel(x)
     axes.set_ylabel(y)
+    for axis in (axes.xaxis, axes.yaxis):
+        if axis.get_scale() == "linear" and isinstance(axis.get_major_formatter(), ScalarFormatter):
+            axis.set_major_formatter(_PLAIN)
     if legend:
-        axes.legend()
+        axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), fontsize=9, borderaxespad=0)
 
 
 def save(made, path):
