@@ -1,7 +1,5 @@
 """Restoring on demand: which pages requests touch, how many of them recur, and what bringing them in ahead saves."""
 
-import statistics
-
 from lab import table
 from lab.report import Claim
 from lab.statistics import ratio, spread
@@ -47,8 +45,9 @@ def render(samples, report):
     layers = {layer["layer"]: layer for layer in samples["layers"]}
     report.paragraph(f"""`examples/lorem-python`, 128 MiB, one vCPU, with {len(samples['events'])} inputs. *On demand*
         maps the snapshot and takes each page when it is touched; *prefetched* brings in what an earlier first request
-        touched. *Faults* are those of the VMM, KVM's on behalf of the guest among them. Pages that were read count
-        with the neighbours that the host maps along with them.""")
+        touched. *Faults* are those of the VMM from the request's arrival to the answer: KVM's on behalf of the guest,
+        and those by which a prefetch copies pages ahead, one each; a primed VMM has them before the request. Pages
+        that were read count with the neighbours that the host maps along with them.""")
     claims = []
     for name, layer in layers.items():
         same, other = recurrences(layer)
@@ -56,9 +55,10 @@ def render(samples, report):
             if shares:
                 claims.append(Claim(f"pages that recur with {which} input, {LAYERS[name]}", "%", None,
                                     spread(shares, "recurrence")))
-        touched = [run["read_pages"] + run["written_pages"] for run in runs_of(layer, "mmap")]
-        claims.append(Claim(f"pages touched, of those stored, {LAYERS[name]}", "%", None,
-                            100 * ratio(statistics.median(touched), stored_pages(layers, name), "stored pages")))
+        for what, parts in (("touched", ("read_pages", "written_pages")), ("written", ("written_pages",))):
+            pages = spread([sum(run[part] for part in parts) for run in runs_of(layer, "mmap")], f"{name}, {what}")
+            claims.append(Claim(f"pages {what} ÷ pages stored, {LAYERS[name]}", "%", None,
+                                100 * ratio(pages.median, stored_pages(layers, name), "stored pages")))
         claims.append(Claim(f"on demand ÷ prefetched, first answer, {LAYERS[name]}", "×", None,
                             ratio(of_mode(layer, "mmap", "response_ms").median,
                                   of_mode(layer, "prefetch", "response_ms").median, name), digits=2))
