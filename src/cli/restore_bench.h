@@ -45,6 +45,7 @@ class RestoreBench {
 
   RestoreBench(const RestoreBench&) = delete;
   RestoreBench& operator=(const RestoreBench&) = delete;
+  ~RestoreBench() = default;
 
   // Takes what is not there yet. The first restore of a snapshot, with the event, records its working set.
   Result<Layers> LoadLayers(const faas::VmSize& size, faas::Tier tier, Layer layer);
