@@ -21,11 +21,16 @@ def measure(run):
     counts = run.pick([1, 2, 5, 10, 20, 50, 100, 200, 400], [1, 2, 5, 10, 20], [1, 2])
     # A copy has all pages of its own: a few show that.
     few = [count for count in counts if count <= run.pick(20, 5, 2)]
-    common = ("--runtime", "python3", "--app", run.root / "examples" / "lorem-python", "--event", '{"n":3}')
-    shared = run.bench("density", *common, "--modes", run.pick("prefetch,primed", "prefetch,primed", "prefetch"),
-                       "--counts", ",".join(map(str, counts)))
-    copied = run.bench("density", *common, "--modes", "copy", "--layers", "base", "--counts", ",".join(map(str, few)))
-    return {"memory_mib": shared["memory_mib"], "samples": copied["samples"] + shared["samples"]}
+    plan = [("copy", "base", few)]
+    plan += [(mode, layer, counts) for mode in run.pick(("prefetch", "primed"), ("prefetch", "primed"), ("prefetch",))
+             for layer in LAYERS]
+    samples = []
+    for mode, layer, numbers in plan:
+        report = run.bench("density", "--runtime", "python3", "--app", run.root / "examples" / "lorem-python",
+                           "--event", '{"n":3}', "--modes", mode, "--layers", layer,
+                           "--counts", ",".join(map(str, numbers)))
+        samples += report["samples"]
+    return {"memory_mib": report["memory_mib"], "samples": samples}
 
 
 def name_of(sample):
