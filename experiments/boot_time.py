@@ -8,7 +8,7 @@ NUMBER = 1
 NAME = "boot-time"
 TITLE = "Where boot time goes"
 
-LANGUAGES = {"python3": "Python", "nodejs": "Node.js", "native": "native (C++)"}
+LANGUAGES = {"python3": "Python", "nodejs": "Node.js", "native": "C++"}
 # Poster: Python 2, Node.js and C initialised by booting; Python restored by copying.
 POSTER_BOOT = {"python3": 296, "nodejs": 390, "native": 262}
 POSTER_RESTORE = {"python3": 50}
