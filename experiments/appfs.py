@@ -28,8 +28,8 @@ def make_app(run, megabytes):
 
 
 def measure(run):
-    sizes = run.pick([1, 10, 50, 100, 200], [1, 50], [1])
-    on_disk = run.pick([1, 200], [50], [])
+    sizes = run.pick([1, 10, 50, 200], [1, 50], [1])
+    on_disk = run.pick([200], [], [])
     run.need_runtimes("python3")
     disk = run.folder / "images"
     disk.mkdir(parents=True, exist_ok=True)
@@ -38,7 +38,7 @@ def measure(run):
         app = make_app(run, megabytes)
         for place in ["temporary"] + ["disk"] * (megabytes in on_disk):
             report = run.bench("restore", "--runtime", "python3", "--app", app, "--event", '{"n":3}', "--memory", 128,
-                               "--modes", "prefetch,primed", "--runs", run.pick(10, 4, 1),
+                               "--modes", "prefetch,primed", "--runs", run.pick(8, 4, 1),
                                "--boots", run.pick(3, 2, 1), *(["--appfs-in", disk] if place == "disk" else []))
             measured.append({"megabytes": megabytes, "place": place, "boot_ready_ms": report["boot"]["ready_ms"],
                              "boot_response_ms": report["boot"]["response_ms"], "restores": report["samples"]})

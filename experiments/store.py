@@ -27,7 +27,7 @@ def measure(run):
     modes = run.pick(None, None, "mmap,disk")
     report = run.bench("restore", "--runtime", "python3", "--app", app, "--event", event, "--memory", 128,
                        "--modes", modes or ",".join(dict.fromkeys(mode for mode, _ in WAYS)),
-                       "--runs", run.pick(15, 5, 2), "--boots", 1)
+                       "--runs", run.pick(12, 4, 2), "--boots", 1)
     keep = ("mode", "store", "layer", "ready_ms", "response_ms")
     restores = [{key: sample[key] for key in keep} for sample in report["samples"]]
     return {"restores": restores, "languages": sizes_by_language(run)}
@@ -37,7 +37,7 @@ def sizes_by_language(run):
     """Bytes on disk of base snapshots: {language: {MiB: bytes}}."""
     least = {runtime["name"]: runtime["min_memory_mib"] for runtime in runtimes_to_store(run)}
     for name, smallest in least.items():
-        for size in run.pick({smallest, 1024, 3072}, {smallest, 3072} if name == "python3" else {smallest}, {smallest}):
+        for size in run.pick((smallest, 3072), (smallest, 3072) if name == "python3" else (smallest,), (smallest,)):
             run.snapfaas("runtime", "snapshot", name, "--memory", size)
     return {name: run.snapshot_bytes(name) for name in least}
 
