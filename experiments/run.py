@@ -88,9 +88,10 @@ def main(arguments):
             print(f"FAILED   experiment {experiment.NAME}: {error}", file=sys.stderr, flush=True)
             failed.append(experiment.NAME)
             continue
+        # At once: a later one may be broken off.
+        index.write_text(report.index_of(sections, [experiment.NAME for experiment in known], options.scale))
         run.say(f"experiment {experiment.NAME}: done in {time.monotonic() - began:,.0f} s")
     if len(failed) < len(chosen):
-        index.write_text(report.index_of(sections, [experiment.NAME for experiment in known], options.scale))
         run.say(f"written: {index.relative_to(root)}")
     if failed:
         print(f"{len(failed)} of {len(chosen)} experiments failed: {', '.join(failed)}", file=sys.stderr)
