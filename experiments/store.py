@@ -34,7 +34,7 @@ def measure(run):
 
 
 def sizes_by_language(run):
-    """Bytes on disk of base snapshots: {language: {MiB: bytes}}."""
+    """Bytes of base snapshots: {language: {MiB: bytes}}."""
     least = {runtime["name"]: runtime["min_memory_mib"] for runtime in runtimes_to_store(run)}
     for name, smallest in least.items():
         for size in run.pick((smallest, 3072), (smallest, 3072) if name == "python3" else (smallest,), (smallest,)):
@@ -76,8 +76,9 @@ def render(samples, report):
     languages = samples["languages"]
     totals = {name: total_bytes(by_size) for name, by_size in sorted(languages.items())}
     report.paragraph("""`examples/lorem-python`, 128 MiB, one vCPU. *Cached*: the files are in the host's page cache;
-        *cold*: they were dropped from it before each run. The store's size is what the catalogue's folders take of
-        the disk.""")
+        *cold*: they were dropped from it before each run. The store's size is the memory that the snapshots hold; the
+        state of devices adds some KB to each, and one that was restored from disk keeps its working set's pages side
+        by side as well.""")
     claims = []
     memory, cold = ready.get(("prefetch", "memory", "base")), ready.get(("disk-prefetch", "disk-cold", "base"))
     plain_cold, plain = ready.get(("disk", "disk-cold", "base")), ready.get(("mmap", "memory", "base"))
@@ -106,7 +107,7 @@ def render(samples, report):
              "–" if totals[name] is None else table.number(totals[name] / GB, 2)]
             for name, by_size in sorted(languages.items())]
     report.table(["language", *(f"{size} MiB, MB" for size in sizes), "all sizes, GB"], rows,
-                 "Base snapshots on disk. All sizes: every 128 MiB from the language's least to 3072; those that were "
+                 "Base snapshots. All sizes: every 128 MiB from the language's least to 3072; those that were "
                  "not taken are on the line between those that were")
 
 
@@ -127,5 +128,5 @@ def draw(ready, response, languages, report):
                         "-" if place < 8 else "--")
     sizes.set_ylim(bottom=0)
     sizes.margins(x=0.05)
-    plot.label(sizes, "Base snapshots on disk", "memory of the microVM, MiB", "MB")
+    plot.label(sizes, "Base snapshots", "memory of the microVM, MiB", "MB")
     report.figure("", made, "Bars: time to restore from memory and from disk. Lines: bytes of the store by language")

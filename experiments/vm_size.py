@@ -26,7 +26,7 @@ def measure(run):
                            ",".join(map(str, sizes[first:first + SIZES_AT_ONCE])), "--modes", ",".join(MODES),
                            "--layers", "base", "--runs", runs, "--boots", 1)
         restores += [{key: sample[key] for key in KEPT} for sample in report["samples"]]
-    return {"restores": restores, "disk_bytes": run.snapshot_bytes("python3")}
+    return {"restores": restores}
 
 
 def of_mode(samples, mode, what):
@@ -52,7 +52,7 @@ def render(samples, report):
                for mode in MODES if most != least]
     report.compare(claims, """copying is dearer here than on hardware, as each of its page faults is emulated; what
         the size adds is the kernel's record of its pages (1/64 of the memory), which only copying has to touch.""")
-    draw(ready, stored, samples["disk_bytes"], report)
+    draw(ready, stored, report)
     rows = [[str(size), *(f"{times[mode][size]}" for times in (ready, response) for mode in MODES),
              table.number(stored[size] / MIB)] for size in sizes]
     runs = ready["copy"][least].count
@@ -60,7 +60,7 @@ def render(samples, report):
     report.table(["MiB", *columns, "snapshot, MiB"], rows, f"Restores, ms: medians of {runs} runs (MAD)")
 
 
-def draw(ready, stored, disk_bytes, report):
+def draw(ready, stored, report):
     from lab import plot
 
     made, (times, sizes) = plot.figure(panels=2, width=12)
@@ -68,9 +68,7 @@ def draw(ready, stored, disk_bytes, report):
         plot.line(times, list(ready[mode]), list(ready[mode].values()), name, place)
     plot.log_axis(times.yaxis)
     plot.label(times, "Restore to ready", "memory of the microVM, MiB", "ms (median, MAD), logarithmic")
-    plot.plain_line(sizes, sorted(stored), [stored[size] / MIB for size in sorted(stored)], "dirty memory stored", 0)
-    disk = {int(size): bytes_ for size, bytes_ in disk_bytes.items() if int(size) in stored}
-    plot.plain_line(sizes, sorted(disk), [disk[size] / MIB for size in sorted(disk)], "on disk, with working set", 1)
+    plot.plain_line(sizes, sorted(stored), [stored[size] / MIB for size in sorted(stored)], "", 0)
     sizes.set_ylim(bottom=0)
-    plot.label(sizes, "Base snapshot", "memory of the microVM, MiB", "MiB")
+    plot.label(sizes, "Base snapshot", "memory of the microVM, MiB", "dirty memory stored, MiB", legend=False)
     report.figure("", made, "Lines: time of a restore, and bytes of the snapshot, over the memory size")

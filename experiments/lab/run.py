@@ -80,14 +80,15 @@ class Run:
                 self.guest_kernels[runtime["name"]] = runtime["kernel"]
 
     def snapshot_bytes(self, runtime):
-        """What the base snapshots of a runtime with one vCPU take of the disk: {MiB: bytes}."""
+        """What the base snapshots of a runtime with one vCPU hold: {MiB: bytes}, by size."""
         listed = json.loads(self.snapfaas("runtime", "snapshots", "--json"))
         found = {}
         for entry in listed:
             size = re.fullmatch(re.escape(runtime) + r"-(\d+)mib-1vcpu", entry["folder"])
             if size and entry["usable"]:
-                found[size[1]] = round(entry["disk_mib"] * 1024 * 1024)
-        return found
+                found[int(size[1])] = round(entry["stored_mib"] * 1024 * 1024)
+        # As JSON has them, whose keys are text.
+        return {str(size): found[size] for size in sorted(found)}
 
     def contract_app(self, runtime):
         """The folder of one and the same small function in each language, and an event for it."""
@@ -155,7 +156,7 @@ def measure(experiment, run):
 def keep(kept, path):
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(kept, indent=1, sort_keys=True) + "\n")
+    temporary.write_text(json.dumps(kept, indent=1) + "\n")
     temporary.replace(path)
 
 
