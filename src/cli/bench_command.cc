@@ -11,8 +11,10 @@
 
 #include "base/json.h"
 #include "base/units.h"
+#include "cli/bench_density.h"
 #include "cli/bench_restore.h"
 #include "cli/bench_support.h"
+#include "cli/bench_working_set.h"
 #include "cli/breakdown_report.h"
 #include "cli/load_command.h"
 #include "cli/rounding.h"
@@ -161,7 +163,7 @@ void PrintTables(const nlohmann::ordered_json& report, const Results& results) {
 }
 
 Result<int> BreakDownHere(const BreakdownOptions& options, const Context& context, const OpenedRuntime& runtime) {
-  auto appfs = MakeAppfs(options.app, runtime);
+  auto appfs = MakeAppfs(options.app, runtime, options.appfs_in);
   if (!appfs) return Forward(appfs.error());
   faas::ProcessSpawner spawner(VmmPath(context));
   auto runtimefs = faas::LoadRuntimefs(runtime.files);
@@ -216,6 +218,8 @@ void AddBenchCommands(CLI::App& app, std::function<Result<Context>()> context, i
   bench->fallthrough();
   AddBreakdown(*bench, context, exit_code);
   AddBenchRestore(*bench, context, exit_code);
+  AddBenchDensity(*bench, context, exit_code);
+  AddBenchWorkingSet(*bench, context, exit_code);
   AddLoadCommands(*bench, std::move(context), exit_code);
 }
 

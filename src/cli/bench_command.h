@@ -1,5 +1,6 @@
 // snapfaas bench: breakdown says where the time goes in a boot and in a restore, as in the poster's table; restore
-// (bench_restore.h) compares the ways to restore; load and overhead (load_command.h) measure a running node.
+// (bench_restore.h) compares the ways to restore; density and working-set measure memory; load and overhead
+// (load_command.h) measure a running node.
 #pragma once
 
 #include <CLI/CLI.hpp>

@@ -1,15 +1,10 @@
 #include "cli/bench_restore.h"
 
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <array>
-#include <cerrno>
 #include <cstdint>
-#include <fstream>
-#include <iterator>
 #include <memory>
 #include <optional>
 #include <string>
@@ -22,12 +17,12 @@
 #include "cli/bench_support.h"
 #include "cli/breakdown_report.h"
 #include "cli/placement.h"
+#include "cli/process_memory.h"
+#include "cli/restore_bench.h"
 #include "cli/restore_report.h"
 #include "cli/runtime_access.h"
 #include "cli/vm_options.h"
 #include "faas/launcher.h"
-#include "faas/process_spawner.h"
-#include "faas/shell_pool.h"
 #include "faas/timeline.h"
 #include "images/appfs.h"
 #include "images/process.h"
@@ -73,150 +68,23 @@ struct RestoreBenchOptions : BenchOptions {
   }
 };
 
-// Everything that is made once and used by every run.
-struct RestoreBench {
-  const RestoreBenchOptions& options;
-  const Context& context;
-  const OpenedRuntime& runtime;
-  faas::Spawner& spawner;
-  faas::ShellPool& pool;
-  UniqueFd appfs;
-  const snapshot::InMemoryImage& runtimefs;
-  const snapshot::LoadedSnapshot*& primed_with;  // what the pool primes its shells with
-};
-
-// The snapshots of one size in one tier.
-struct Layers {
-  snapshot::LoadedSnapshot base;
-  std::optional<snapshot::LoadedSnapshot> function;
-
-  snapshot::LoadedSnapshot& Of(std::string_view layer) { return layer == "function" ? *function : base; }
-};
-
-// No shell is started while it lives.
-struct RestoredVm {
-  faas::ShellPool::Pause pause;
-  faas::MicroVm vm;
-};
-
-enum class Cache { kAsIs, kDropped };
-
-// What a run restores, and how.
-struct Way {
-  faas::VmSize size;
-  wire::RestoreMode mode;
-  Cache cache = Cache::kAsIs;
-  Shells shells = Shells::kBare;
-};
-
-// What the pool's thread primes shells with, which has to stay until that thread is done with it.
-class Priming {
- public:
-  Priming(const RestoreBench& bench, const faas::VmSize& size, const snapshot::LoadedSnapshot& base)
-      : bench_(bench), kind_(size, base.base_id()) {
-    bench_.primed_with = &base;
-  }
-  Priming(const Priming&) = delete;
-  Priming& operator=(const Priming&) = delete;
-  ~Priming() {
-    static_cast<void>(bench_.pool.Reserve(kind_, 0));
-    static_cast<void>(bench_.pool.WaitFull(kind_, DeadlineIn(kRestoreTimeoutSeconds)));
-    bench_.primed_with = nullptr;
-  }
-
- private:
-  const RestoreBench& bench_;
-  faas::ShellKind kind_;
-};
-
-// Takes the snapshot's files out of the page cache; a restore then reads them from the disk.
-Status DropFromCache(const snapshot::LoadedSnapshot& snapshot) {
-  // Pages that are still to be written would stay.
-  ::sync();
-  const snapshot::ImageFiles files = snapshot.images();
-  for (const int fd : {files.image, files.overlay, files.kernel, files.packed}) {
-    if (fd < 0) continue;
-    const int failure = ::posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
-    if (failure != 0) return FailErrno(failure, "dropping a snapshot's file from the page cache");
-  }
-  return {};
-}
-
-// Brings a microVM to life, with the request waiting, until it has answered.
-Result<RestoredVm> RestoreAndInvoke(const RestoreBench& bench, const snapshot::LoadedSnapshot& snapshot,
-                                    const Way& way) {
-  auto function = FunctionOf(bench.appfs.get());
-  if (!function) return Forward(function.error());
-  auto images = faas::OpenRestoreImages(bench.runtimefs, snapshot, way.mode);
-  if (!images) return Forward(images.error());
-  if (way.cache == Cache::kDropped) {
-    auto dropped = DropFromCache(snapshot);
-    if (!dropped) return Forward(dropped.error());
-  }
-  const int64_t deadline = DeadlineIn(kRestoreTimeoutSeconds + kRequestTimeoutSeconds);
-  const std::string base = way.shells == Shells::kPrimed ? images->base : "";
-  auto claim = ClaimShell(bench.pool, {way.size, base}, deadline);
-  if (!claim) return Forward(claim.error());
-  auto vm = faas::MicroVm::Create(std::move(claim->taken.shell), claim->asked_ns);
-  if (!vm) return Forward(vm.error());
-  auto answer =
-      ResultOf(vm->RestoreAndInvoke(std::move(*images), std::move(*function), {bench.options.event, ""}, deadline));
-  if (!answer) return Forward(answer.error());
-  return RestoredVm{std::move(claim->taken.pause), std::move(*vm)};
-}
-
-// The first restore of a snapshot records its working set; it is not counted.
-Status RecordWhereNeeded(const RestoreBench& bench, const faas::VmSize& size, snapshot::LoadedSnapshot& snapshot) {
-  if (snapshot.has_working_set()) return {};
-  auto restored = RestoreAndInvoke(bench, snapshot, {size, wire::RestoreMode::kMmap});
-  if (!restored) return Forward(restored.error());
-  return KeepWorkingSet(bench.context, restored->vm, snapshot);
-}
-
-Result<Layers> LoadLayers(const RestoreBench& bench, const faas::VmSize& size, faas::Tier tier) {
-  auto base = LoadSnapshot(bench.context, bench.spawner, bench.runtime.files, size, tier, kBootTimeoutSeconds);
-  if (!base) return Forward(base.error());
-  auto recorded = RecordWhereNeeded(bench, size, *base);
-  if (!recorded) return Forward(recorded.error());
-  const Layer layer = bench.options.WantsLayer("function") ? Layer::kFunction : Layer::kBase;
-  auto function = LoadFunctionSnapshot(bench.context, bench.spawner, bench.runtime.files, bench.runtimefs, *base,
-                                       bench.appfs.get(), layer, tier);
-  if (!function) return Forward(function.error());
-  if (function->has_value()) recorded = RecordWhereNeeded(bench, size, **function);
-  if (!recorded) return Forward(recorded.error());
-  if (function->has_value() && tier == faas::Tier::kMemory) {
-    auto learned = base->LearnFrom(**function);
-    if (!learned) return Forward(learned.error());
-  }
-  return Layers{std::move(*base), std::move(*function)};
-}
-
-Result<uint64_t> PrivateKibOf(const faas::MicroVm& vm) {
-  const std::string path = fmt::format("/proc/{}/smaps_rollup", vm.pid());
-  std::ifstream file(path);
-  const std::string text((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
-  auto kib = ParsePrivateKib(text);
-  if (!kib) return Forward(kib.error(), path);
-  return kib;
-}
-
 // A microVM that has answered its first request: a request to it when it is idle, and what the sample is to keep of
 // both.
-Status FinishRun(const RestoreBench& bench, faas::MicroVm& vm, RestoreSample& sample) {
+Status FinishRun(const std::string& event, faas::MicroVm& vm, RestoreSample& sample) {
   // The second request may find the guest still busy with what its first one left.
-  auto settled = InvokeOnce(vm, bench.options.event);
+  auto settled = InvokeOnce(vm, event);
   if (!settled) return Forward(settled.error());
   const int64_t asked = MonotonicNanos();
-  auto answer = InvokeOnce(vm, bench.options.event);
+  auto answer = InvokeOnce(vm, event);
   if (!answer) return Forward(answer.error());
   sample.warm_ms.push_back(ToMillis(MonotonicNanos() - asked));
   const auto phases = faas::BreakDownRestore(vm.timeline());
   if (!phases) return MissingMarks();
   sample.runs.push_back(PhasesOf(*phases));
   if (sample.private_kib != 0) return {};
-  auto kib = PrivateKibOf(vm);
-  if (!kib) return Forward(kib.error());
-  sample.private_kib = *kib;
+  auto memory = MemoryOf(vm.pid());
+  if (!memory) return Forward(memory.error());
+  sample.private_kib = memory->anonymous_kib;
   return {};
 }
 
@@ -225,26 +93,27 @@ std::string Describe(const RestoreSample& sample) {
                      sample.size.memory_mib, sample.size.vcpus);
 }
 
-Status MeasureRestores(const RestoreBench& bench, const snapshot::LoadedSnapshot& snapshot, const Way& way,
+Status MeasureRestores(RestoreBench& bench, const snapshot::LoadedSnapshot& snapshot, const Way& way, uint32_t runs,
                        RestoreSample& sample) {
-  return Repeat(Describe(sample), bench.options.runs, [&]() -> Status {
-    auto restored = RestoreAndInvoke(bench, snapshot, way);
+  return Repeat(Describe(sample), runs, [&]() -> Status {
+    auto restored = bench.RestoreAndInvoke(snapshot, way);
     if (!restored) return Forward(restored.error());
-    return FinishRun(bench, restored->vm, sample);
+    return FinishRun(bench.event(), restored->vm, sample);
   });
 }
 
 // One restored microVM, reset again and again.
-Status MeasureResets(const RestoreBench& bench, const snapshot::LoadedSnapshot& snapshot, RestoreSample& sample) {
-  auto restored = RestoreAndInvoke(bench, snapshot, {sample.size, wire::RestoreMode::kPrefetch});
+Status MeasureResets(RestoreBench& bench, const snapshot::LoadedSnapshot& snapshot, uint32_t runs,
+                     RestoreSample& sample) {
+  auto restored = bench.RestoreAndInvoke(snapshot, {.size = sample.size});
   if (!restored) return Forward(restored.error());
   faas::MicroVm& vm = restored->vm;
-  return Repeat(Describe(sample), bench.options.runs, [&]() -> Status {
+  return Repeat(Describe(sample), runs, [&]() -> Status {
     auto reset = vm.Reset(UniqueFd(), DeadlineIn(kRestoreTimeoutSeconds));
     if (!reset) return Forward(reset.error());
-    auto answer = InvokeOnce(vm, bench.options.event);
+    auto answer = InvokeOnce(vm, bench.event());
     if (!answer) return Forward(answer.error());
-    return FinishRun(bench, vm, sample);
+    return FinishRun(bench.event(), vm, sample);
   });
 }
 
@@ -255,24 +124,30 @@ std::vector<std::pair<std::string, Cache>> StoresOf(const RestoreBenchOptions& o
   return stores;
 }
 
-Status MeasureTier(const RestoreBench& bench, const faas::VmSize& size, faas::Tier tier, RestoreReport& report) {
-  const RestoreBenchOptions& options = bench.options;
+RestoreSample SampleOf(std::string_view mode, std::string_view store, std::string_view layer, const faas::VmSize& size,
+                       const snapshot::LoadedSnapshot& snapshot) {
+  return {std::string(mode), std::string(store), std::string(layer), size, {}, {}, 0, snapshot.manifest().stored_bytes};
+}
+
+Status MeasureTier(RestoreBench& bench, const RestoreBenchOptions& options, const faas::VmSize& size, faas::Tier tier,
+                   RestoreReport& report) {
   const bool resets = tier == faas::Tier::kMemory && options.Wants(kReset);
   const auto wanted = [&options, tier](const RestoreChoice& c) { return c.tier == tier && options.Wants(c.name); };
   const auto choices = RestoreChoices();
   if (!resets && std::none_of(choices.begin(), choices.end(), wanted)) return {};
-  auto layers = LoadLayers(bench, size, tier);
+  auto layers = bench.LoadLayers(size, tier, options.WantsLayer("function") ? Layer::kFunction : Layer::kBase);
   if (!layers) return Forward(layers.error());
   if (size == report.boot_size) {
-    report.dirty_mib = static_cast<double>(layers->base.manifest().stored_bytes) / static_cast<double>(1_MiB);
+    report.dirty_mib = ToMib(layers->base.manifest().stored_bytes);
   }
-  const Priming priming(bench, size, layers->base);
+  const RestoreBench::Priming priming(bench, size, layers->base);
   for (const RestoreChoice& choice : choices) {
     if (!wanted(choice)) continue;
     for (const auto& [store, cache] : StoresOf(options, tier)) {
       for (const std::string& layer : options.layers) {
-        RestoreSample sample{std::string(choice.name), store, layer, size, {}, {}, 0};
-        auto measured = MeasureRestores(bench, layers->Of(layer), {size, choice.mode, cache, choice.shells}, sample);
+        RestoreSample sample = SampleOf(choice.name, store, layer, size, layers->Of(layer));
+        const Way way{size, choice.mode, cache, choice.shells};
+        auto measured = MeasureRestores(bench, layers->Of(layer), way, options.runs, sample);
         if (!measured) return measured;
         report.samples.push_back(std::move(sample));
       }
@@ -280,53 +155,53 @@ Status MeasureTier(const RestoreBench& bench, const faas::VmSize& size, faas::Ti
   }
   if (!resets) return {};
   for (const std::string& layer : options.layers) {
-    RestoreSample sample{kReset, "memory", layer, size, {}, {}, 0};
-    auto measured = MeasureResets(bench, layers->Of(layer), sample);
+    RestoreSample sample = SampleOf(kReset, "memory", layer, size, layers->Of(layer));
+    auto measured = MeasureResets(bench, layers->Of(layer), options.runs, sample);
     if (!measured) return measured;
     report.samples.push_back(std::move(sample));
   }
   return {};
 }
 
-Result<FloorSample> MeasureFloor(const RestoreBench& bench, const faas::VmSize& size) {
-  const std::string program = (bench.context.bin_dir / "snapfaas-floor").string();
+Result<FloorSample> MeasureFloor(const RestoreBench& bench, const faas::VmSize& size, uint32_t runs) {
+  const std::string program = (bench.context().bin_dir / "snapfaas-floor").string();
   auto printed = images::RunProgram({program, "--memory-mib", std::to_string(size.memory_mib), "--vcpus",
-                                     std::to_string(size.vcpus), "--runs", std::to_string(bench.options.runs)});
+                                     std::to_string(size.vcpus), "--runs", std::to_string(runs)});
   if (!printed) return Forward(printed.error());
   return ParseFloor(*printed);
 }
 
-Status MeasureBoots(const RestoreBench& bench, RestoreReport& report) {
-  return Repeat("boot", bench.options.boots, [&]() -> Status {
-    auto phases = BootOnce(bench.spawner, bench.runtime, report.boot_size, bench.appfs.get(), bench.options.event);
+Status MeasureBoots(RestoreBench& bench, uint32_t boots, RestoreReport& report) {
+  return Repeat("boot", boots, [&]() -> Status {
+    auto phases = BootOnce(bench.spawner(), bench.runtime(), report.boot_size, bench.appfs_fd(), bench.event());
     if (!phases) return Forward(phases.error());
     report.boots.push_back(std::move(*phases));
     return {};
   });
 }
 
-Result<RestoreReport> Measure(const RestoreBench& bench) {
-  const auto checked = bench.options.Sizes(bench.runtime.recipe);
+Result<RestoreReport> Measure(RestoreBench& bench, const RestoreBenchOptions& options) {
+  const auto checked = options.Sizes(bench.runtime().recipe);
   if (!checked) return Forward(checked.error());
   const std::vector<faas::VmSize>& sizes = *checked;
   RestoreReport report;
   report.host = DescribeHost();
   report.accelerator = AcceleratorName();
-  report.commit = bench.options.commit;
-  report.runtime = bench.options.runtime;
+  report.commit = options.commit;
+  report.runtime = options.runtime;
   report.boot_size = sizes.front();
   // The table of several runtimes has no place for them.
-  const bool with_floors = !bench.options.all_runtimes;
+  const bool with_floors = !options.all_runtimes;
   for (size_t i = 0; with_floors && i < sizes.size(); ++i) {
-    auto floor = MeasureFloor(bench, sizes[i]);
+    auto floor = MeasureFloor(bench, sizes[i], options.runs);
     if (!floor) return Forward(floor.error());
     report.floors.push_back(std::move(*floor));
   }
-  auto booted = MeasureBoots(bench, report);
+  auto booted = MeasureBoots(bench, options.boots, report);
   if (!booted) return Forward(booted.error());
   for (const faas::VmSize& size : sizes) {
-    auto measured = MeasureTier(bench, size, faas::Tier::kMemory, report);
-    if (measured) measured = MeasureTier(bench, size, faas::Tier::kDisk, report);
+    auto measured = MeasureTier(bench, options, size, faas::Tier::kMemory, report);
+    if (measured) measured = MeasureTier(bench, options, size, faas::Tier::kDisk, report);
     if (!measured) return Forward(measured.error());
   }
   return report;
@@ -342,19 +217,9 @@ void Print(const RestoreReport& report, const RestoreBenchOptions& options) {
 
 Result<RestoreReport> MeasureRuntime(const RestoreBenchOptions& options, const Context& context,
                                      const OpenedRuntime& runtime) {
-  auto appfs = MakeAppfs(options.app, runtime);
-  if (!appfs) return Forward(appfs.error());
-  auto runtimefs = faas::LoadRuntimefs(runtime.files);
-  if (!runtimefs) return Forward(runtimefs.error());
-  faas::ProcessSpawner spawner(VmmPath(context));
-  // Of the size that is being measured.
-  const snapshot::LoadedSnapshot* base = nullptr;
-  // One at a time: what waits for another way would be in memory too.
-  auto pool = faas::ShellPool::Create(spawner, {.shells_per_kind = 1, .max_shells = 1},
-                                      [&](const faas::ShellKind&) { return faas::OpenPrimeImages(*runtimefs, *base); });
-  if (!pool) return Forward(pool.error());
-  const RestoreBench bench{options, context, runtime, spawner, **pool, std::move(*appfs), *runtimefs, base};
-  return Measure(bench);
+  auto bench = RestoreBench::Create(context, runtime, options);
+  if (!bench) return Forward(bench.error());
+  return Measure(**bench, options);
 }
 
 Result<int> MeasureHere(const RestoreBenchOptions& options, const Context& context, const OpenedRuntime& runtime) {

@@ -21,6 +21,10 @@ void AddBenchOptions(CLI::App& command, BenchOptions& options) {
   command.add_option("--boots", options.boots, "number of boots")->check(CLI::Range(1, 1000))->capture_default_str();
   command.add_option("--event", options.event, "the request, JSON")->capture_default_str();
   command.add_option("--json", options.json, "file for the results");
+  command
+      .add_option("--appfs-in", options.appfs_in,
+                  "folder for the function's image while it is measured (else that of temporary files)")
+      ->check(CLI::ExistingDirectory);
   command.add_option("--commit", options.commit, "the commit that is measured, for the results");
 }
 
@@ -38,6 +42,7 @@ Result<int> RunBench(const Context& context, const BenchOptions& options,
   if (!placement) return Forward(placement.error());
   if (*placement == Placement::kHere) return here(*runtime);
   std::vector<std::filesystem::path> shares = {options.app};
+  if (!options.appfs_in.empty()) shares.push_back(options.appfs_in);
   if (options.json.has_parent_path()) shares.push_back(options.json.parent_path());
   return ForwardThisCommand(context, shares);
 }

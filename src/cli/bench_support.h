@@ -29,6 +29,7 @@ namespace snapfaas::cli {
 struct BenchOptions {
   std::string runtime;
   std::filesystem::path app;
+  std::filesystem::path appfs_in;  // where the function's image lies; empty: with temporary files
   std::string event = "{}";
   uint32_t boots = 5;
   std::filesystem::path json;  // empty: only the terminal

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
 #include <optional>
 
 #include "cli/runtime_access.h"
@@ -183,18 +182,6 @@ std::optional<std::vector<double>> NumbersOf(const nlohmann::json& json, const c
   return numbers;
 }
 
-std::optional<uint64_t> KibOf(std::string_view smaps, std::string_view field) {
-  size_t at = smaps.starts_with(field) ? 0 : smaps.find(fmt::format("\n{}", field));
-  if (at == std::string_view::npos) return std::nullopt;
-  at = smaps.find(':', at) + 1;
-  at = smaps.find_first_not_of(' ', at);
-  if (at == std::string_view::npos) return std::nullopt;
-  uint64_t kib = 0;
-  const auto parsed = std::from_chars(smaps.data() + at, smaps.data() + smaps.size(), kib);
-  if (parsed.ec != std::errc()) return std::nullopt;
-  return kib;
-}
-
 }  // namespace
 
 nlohmann::ordered_json ToJson(const RestoreReport& report) {
@@ -214,7 +201,9 @@ nlohmann::ordered_json ToJson(const RestoreReport& report) {
                        {"ready_ms", MillisToJson(SamplesOf(sample.runs, "ready"))},
                        {"response_ms", MillisToJson(SamplesOf(sample.runs, "response"))},
                        {"warm_ms", MillisToJson(sample.warm_ms)},
-                       {"private_kib", sample.private_kib}});
+                       {"private_kib", sample.private_kib},
+                       {"stored_bytes", sample.stored_bytes},
+                       {"phase_samples_ms", SamplesToJson(sample.runs)}});
   }
   if (!report.floors.empty()) {
     json["floor_ms"] = MillisToJson(report.floors.front().floor_ms);
@@ -282,12 +271,6 @@ Result<FloorSample> ParseFloor(std::string_view text) {
   }
   return FloorSample{
       {memory_mib->get<uint32_t>(), vcpus->get<uint32_t>()}, std::move(*floor_ms), std::move(*prepared_ms)};
-}
-
-Result<uint64_t> ParsePrivateKib(std::string_view smaps) {
-  const auto own = KibOf(smaps, "Anonymous:");
-  if (!own) return Fail(ErrorCode::kCorrupt, "smaps_rollup does not say what memory is anonymous");
-  return *own;
 }
 
 }  // namespace snapfaas::cli

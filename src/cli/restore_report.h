@@ -21,7 +21,8 @@ struct RestoreSample {
   faas::VmSize size;
   Runs runs;                    // of RestoreBreakdown; not empty
   std::vector<double> warm_ms;  // a second request, to the idle microVM; one for each run
-  uint64_t private_kib = 0;     // of the VMM after the third request
+  uint64_t private_kib = 0;     // of the VMM alone after the third request
+  uint64_t stored_bytes = 0;    // that the layer's snapshot holds
 };
 
 // What snapfaas-floor measured.
@@ -62,9 +63,5 @@ std::string Conclusions(const RestoreReport& report);
 
 // From what snapfaas-floor prints. kCorrupt.
 Result<FloorSample> ParseFloor(std::string_view json);
-
-// Anonymous of a /proc/<pid>/smaps_rollup: pages that this process alone has, and will have however many map the same
-// files. kCorrupt where it is missing.
-Result<uint64_t> ParsePrivateKib(std::string_view smaps);
 
 }  // namespace snapfaas::cli

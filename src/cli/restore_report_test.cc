@@ -18,7 +18,8 @@ Runs RestoreRuns(double ready, double response) {
 }
 
 RestoreSample RestoreSampleOf(std::string mode, std::string store, std::string layer, faas::VmSize size, double ready) {
-  return {std::move(mode), std::move(store), std::move(layer), size, RestoreRuns(ready, 2 * ready), {1, 2, 4}, 2560};
+  return {
+      std::move(mode), std::move(store), std::move(layer), size, RestoreRuns(ready, 2 * ready), {1, 2, 4}, 2560, 4096};
 }
 
 constexpr faas::VmSize kSmall{128, 1};
@@ -58,7 +59,8 @@ TEST(RestoreReport, JsonHasItsMembersInOrder) {
             R"({"host":{"cpu":"made up","cpus":2,"kernel":"6.1"},"accelerator":"kvm","commit":"abc",)"
             R"("samples":[{"runtime":"python3","memory_mib":128,"vcpus":1,"mode":"copy","store":"memory",)"
             R"("layer":"base","phase_ms":{"vmm":2.0,"ready":20.0,"response":40.0},"ready_ms":[19.0,20.0,23.0],)"
-            R"("response_ms":[39.0,40.0,43.0],"warm_ms":[1.0,2.0,4.0],"private_kib":2560}],)"
+            R"("response_ms":[39.0,40.0,43.0],"warm_ms":[1.0,2.0,4.0],"private_kib":2560,"stored_bytes":4096,)"
+            R"("phase_samples_ms":{"vmm":[1.0,2.0,3.0],"ready":[19.0,20.0,23.0],"response":[39.0,40.0,43.0]}}],)"
             R"("floor_ms":[1.5],"prepared_floor_ms":[0.5],)"
             R"("floors":[{"memory_mib":128,"vcpus":1,"floor_ms":[1.5],"prepared_floor_ms":[0.5]},)"
             R"({"memory_mib":3072,"vcpus":1,"floor_ms":[1.75],"prepared_floor_ms":[0.75]}],)"
@@ -136,20 +138,6 @@ TEST(ParseFloor, AnythingElseIsCorrupt) {
     auto floor = ParseFloor(text);
     ASSERT_FALSE(floor) << text;
     EXPECT_EQ(floor.error().code, ErrorCode::kCorrupt) << text;
-  }
-}
-
-TEST(ParsePrivateKib, IsWhatIsAnonymous) {
-  auto kib = ParsePrivateKib(
-      "00400000-7fff0000 ---p 00000000 00:00 0    [rollup]\nRss:   9000 kB\nPrivate_Dirty:   5000 kB\n"
-      "Anonymous:         1234 kB\nLazyFree:  9 kB\n");
-  ASSERT_TRUE(kib) << kib.error().Message();
-  EXPECT_EQ(*kib, 1234);
-}
-
-TEST(ParsePrivateKib, MissingFieldIsCorrupt) {
-  for (const auto* text : {"", "Rss: 12 kB\n", "Anonymous:\n"}) {
-    EXPECT_FALSE(ParsePrivateKib(text)) << text;
   }
 }
 

@@ -34,9 +34,10 @@ Status FetchPackages(const std::filesystem::path& app_dir, const OpenedRuntime& 
   return {};
 }
 
-Result<UniqueFd> MakeAppfs(const std::filesystem::path& app_dir, const OpenedRuntime& runtime) {
+Result<UniqueFd> MakeAppfs(const std::filesystem::path& app_dir, const OpenedRuntime& runtime,
+                           const std::filesystem::path& in) {
   std::error_code failure;
-  const auto parent = std::filesystem::temp_directory_path(failure);
+  const auto parent = in.empty() ? std::filesystem::temp_directory_path(failure) : in;
   if (failure) return FailErrno(failure.value(), "finding the folder for temporary files");
   auto folder = images::TemporaryFolder::Create(parent);
   if (!folder) return Forward(folder.error());

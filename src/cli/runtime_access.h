@@ -37,8 +37,9 @@ std::filesystem::path VmmPath(const Context& context);
 // no network, they must be.
 Status FetchPackages(const std::filesystem::path& app_dir, const OpenedRuntime& runtime);
 
-// The function's image as an open file that has no name any more.
-Result<UniqueFd> MakeAppfs(const std::filesystem::path& app_dir, const OpenedRuntime& runtime);
+// The function's image as an open file that has no name any more, in the folder `in`, or with temporary files.
+Result<UniqueFd> MakeAppfs(const std::filesystem::path& app_dir, const OpenedRuntime& runtime,
+                           const std::filesystem::path& in = {});
 
 Result<snapshot::Catalog> OpenCatalog(FileSystem& files, const Context& context);
 

@@ -37,6 +37,15 @@ uint64_t PagesOf(std::span<const PageRun> runs) {
   return pages;
 }
 
+std::vector<PageRun> AllPages(const WorkingSet& set) { return Merge(set.read, set.written); }
+
+double RecurrenceIn(const WorkingSet& other, const WorkingSet& set) {
+  const auto pages = AllPages(set);
+  if (pages.empty()) return 1;
+  const auto missing = Subtract(pages, AllPages(other));
+  return 1 - static_cast<double>(PagesOf(missing)) / static_cast<double>(PagesOf(pages));
+}
+
 WorkingSet RecordWorkingSet(const GuestMemory& memory) {
   constexpr uint64_t kPagesAtOnce = 64 * 1024;
   const uint64_t pages = memory.size() / kPageSize;

@@ -25,6 +25,12 @@ struct WorkingSet {
 
 uint64_t PagesOf(std::span<const PageRun> runs);
 
+// All its pages, read or written, ascending.
+std::vector<PageRun> AllPages(const WorkingSet& set);
+
+// The share of `set` that `other` has too, 0 to 1: how well a restore is served that brings in `other`. 1 for no pages.
+double RecurrenceIn(const WorkingSet& other, const WorkingSet& set);
+
 // Of a guest that was restored by mapping an image privately. Its vCPUs may go on running.
 WorkingSet RecordWorkingSet(const GuestMemory& memory);
 

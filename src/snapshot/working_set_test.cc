@@ -43,6 +43,15 @@ TEST(WorkingSet, WhatIsEncodedIsDecoded) {
   }
 }
 
+TEST(WorkingSet, RecurrenceIsTheShareThatTheOtherHasToo) {
+  const WorkingSet set{{{0, 4}}, {{10, 4}}};
+  EXPECT_EQ(RecurrenceIn(set, set), 1);
+  EXPECT_EQ(RecurrenceIn(WorkingSet(), set), 0);
+  EXPECT_EQ(RecurrenceIn(set, WorkingSet()), 1);
+  // Whether a page was read or written makes no difference, and what only the other has does not count.
+  EXPECT_EQ(RecurrenceIn({{{10, 4}, {100, 50}}, {{0, 2}}}, set), 0.75);
+}
+
 TEST(WorkingSet, BeginsAsTheDocumentSays) {
   const auto bytes = SomeSetBytes();
   EXPECT_EQ(std::string(bytes.begin(), bytes.begin() + 8), "SNAPWSET");

@@ -1,0 +1,1 @@
+"""What the experiments share; experiments/README.md says how one is written."""
