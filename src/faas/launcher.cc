@@ -340,7 +340,9 @@ Result<std::optional<Response>> MicroVm::Impl::TakeResponse() {
   if (!frame->has_value()) return std::optional<Response>();
   auto& [kind, payload] = **frame;
   if (kind == "result") return std::optional(Response{Response::Kind::kResult, std::move(payload)});
-  if (kind == "error") return std::optional(Response{Response::Kind::kError, std::move(payload)});
+  if (kind == "error" || kind == "last-error") {
+    return std::optional(Response{Response::Kind::kError, std::move(payload), kind == "last-error"});
+  }
   if (kind == "init-error") return CannotBeLoaded(std::move(payload));
   return Fail(ErrorCode::kGuestError, "the guest answered with an unknown frame '{}'", kind);
 }

@@ -61,7 +61,8 @@ struct Request {
 struct Response {
   enum class Kind { kResult, kError };
   Kind kind = Kind::kResult;
-  std::string payload;  // JSON: the function's answer, or {"errorType", "errorMessage", "stackTrace"}
+  std::string payload;   // JSON: the function's answer, or {"errorType", "errorMessage", "stackTrace"}
+  bool is_last = false;  // the function's process ends behind it
 };
 
 // What begins when the function is loaded.

@@ -289,10 +289,11 @@ VmHost::Answer HostedVm::Conclude(const FunctionRequest& request, Result<faas::R
                                   const RequestTimings& timings) {
   VmHost::Answer answer;
   has_answered_ = response.has_value();
+  const bool goes_on = response && !response->is_last;
   RequestReport report = ReportOf(timings);
   answer.outcome = OutcomeOf(std::move(response));
   answer.outcome.timings = timings;
-  answer.is_usable = has_answered_ && !IsInterrupted();
+  answer.is_usable = goes_on && !IsInterrupted();
   report.complaint = ComplaintAbout(request, answer.outcome);
   // It runs no longer than anybody waits for it.
   if (!answer.is_usable) Interrupt();

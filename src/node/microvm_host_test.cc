@@ -228,6 +228,21 @@ TEST_F(MicroVmHostTest, AnExceptionIsAnAnswerAndTheMicroVmGoesOn) {
   EXPECT_EQ(Invoke(1, Request("r-2", "7")).outcome.payload, "7");
 }
 
+TEST_F(MicroVmHostTest, TheLastErrorOfARuntimeThatEndsIsAnAnswerAndTheMicroVmIsDone) {
+  StartHost([](FakeVmm& vmm) {
+    if (!vmm.RestoreUp()) return;
+    (void)vmm.ReceiveFrame();
+    (void)vmm.ReceiveFrame();
+    vmm.SendFrame("last-error", R"({"errorType":"OutOfMemoryError"})");
+    Echo(vmm);
+  });
+  const auto failed = LaunchAndInvoke(1, Request("r-1"));
+  EXPECT_EQ(failed.outcome.kind, FunctionOutcome::Kind::kError);
+  EXPECT_EQ(failed.outcome.payload, R"({"errorType":"OutOfMemoryError"})");
+  EXPECT_FALSE(failed.is_usable);
+  Destroy(1);
+}
+
 TEST_F(MicroVmHostTest, AFunctionThatDoesNotAnswerTimesOut) {
   StartHost(RestoreAndHang);
   spec_.timeout_ns = 20'000'000;

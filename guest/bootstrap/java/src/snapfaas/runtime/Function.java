@@ -13,7 +13,7 @@ final class Function {
     record Answer(String kind, byte[] payload, int length, boolean end) {
         static Answer error(Report report, boolean end) {
             byte[] payload = report.encode();
-            return new Answer("error", payload, payload.length, end);
+            return new Answer(end ? "last-error" : "error", payload, payload.length, end);
         }
     }
 
