@@ -43,4 +43,4 @@ setarch -R "$java" @jvm.options -XX:-UseSerialGC -XX:+UseG1GC -XX:SharedClassLis
 	-Xshare:dump -cp bootstrap.jar
 
 # What has served its purpose, Debian's own archives, and what javac wants for releases other than this.
-rm -rf classes part src warm/*.java warm/part manifest.mf loaded sorted "$lib"/server/classes*.jsa "$lib/ct.sym"
+rm -rf classes part src warm/part manifest.mf loaded sorted "$lib"/server/classes*.jsa "$lib/ct.sym"

@@ -1,12 +1,16 @@
 package snapfaas.runtime;
 
+import java.io.IOException;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.Path;
 import java.util.Map;
 
 /** What is done before the snapshot so that it need not be done behind it. */
 final class WarmUp {
     /** A small function, made with the image, with a jar of its own. */
     private static final String FOLDER = "/usr/lib/snapfaas/warm";
+
+    private static final String FOLDER_CLASS_PATH = FunctionLoader.OWN_JAR + ":" + FOLDER + "/lib/part.jar";
 
     private static final int ROUNDS = 3;
 
@@ -25,6 +29,7 @@ final class WarmUp {
             "memoryLimitInMB", 128);
         for (int i = 0; i < ROUNDS; i++) {
             answerSome(context);
+            compileSome();
         }
         Thread.currentThread().setContextClassLoader(WarmUp.class.getClassLoader());
         putHeapAtRest();
@@ -41,6 +46,16 @@ final class WarmUp {
                 function.answer(event.getBytes(StandardCharsets.UTF_8), context);
             }
         } catch (LoadException error) {
+            throw new IllegalStateException(error);
+        }
+    }
+
+    /** The compiler is the slowest thing of all to run for the first time. */
+    private static void compileSome() {
+        try {
+            Path folder = Path.of(FOLDER);
+            SourceCompiler.compile(folder, SourceCompiler.findSources(folder), FOLDER_CLASS_PATH);
+        } catch (LoadException | IOException error) {
             throw new IllegalStateException(error);
         }
     }
