@@ -14,6 +14,7 @@ function each, and contract.json, which says what differs from language to langu
   errors_in_log         false: nothing of an error is in the log but what the function writes itself
   without_cases         names of cases that the language has not
   never                 texts that the language cannot hold, e.g. "\\u0000"
+  empty_object_is_list  true: the language has one value for both
 
 A folder with a build.sh is a function that has to be made first: `sh build.sh FOLDER` makes it.
 
@@ -126,6 +127,12 @@ class Answer:
         return self.payload
 
 
+def with_lists_for_empty_objects(value):
+    if isinstance(value, dict):
+        return {key: with_lists_for_empty_objects(each) for key, each in value.items()} or []
+    return [with_lists_for_empty_objects(each) for each in value] if isinstance(value, list) else value
+
+
 class Suite:
     """The cases of one runtime. `main` has no snapshot of its own, `hooks` has; `brief` is `main` with less time."""
 
@@ -205,16 +212,20 @@ class Suite:
 
     # ---- cases, in this order
 
+    def expect_echo(self, value):
+        wanted = with_lists_for_empty_objects(value) if self.contract.get("empty_object_is_list") else value
+        expect_equal(self.main("echo", value=value).value(), {"echo": wanted}, "echo")
+
     def success(self):
         for value in (1, "text", None, [], {"a": [{}]}):
-            expect_equal(self.main("echo", value=value).value(), {"echo": value}, "echo")
+            self.expect_echo(value)
 
     def unicode(self):
         value = dict(TEXT)
         # Those that cannot hold them say so.
         for text in self.contract.get("never", []):
             value = json.loads(json.dumps(value).replace(json.dumps(text)[1:-1], ""))
-        expect_equal(self.main("echo", value=value).value(), {"echo": value}, "echo")
+        self.expect_echo(value)
 
     def exception(self):
         answer = self.main("raise")

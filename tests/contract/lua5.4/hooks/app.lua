@@ -1,7 +1,9 @@
 local snapstart = require("snapstart")
+local json = require("snapfaas.json")
 local uv = require("luv")
 
-local called = {}
+-- An array also while it is empty.
+local called = json.array({})
 
 snapstart.register_before_snapshot(function(name)
   called[#called + 1] = name
