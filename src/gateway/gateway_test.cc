@@ -120,7 +120,7 @@ TEST_F(GatewayTest, CountsForPrometheus) {
         "snapfaas_up 1"}) {
     EXPECT_NE(got.body.find(line), std::string::npos) << line << "\n" << got.body;
   }
-  EXPECT_EQ(got.body.find("missing"), std::string::npos);
+  EXPECT_EQ(got.body.find("faas_name=\"missing\""), std::string::npos);
 }
 
 TEST_F(GatewayTest, StopCancelsWhatOutlastsItsGrace) {
