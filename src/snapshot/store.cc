@@ -191,9 +191,8 @@ Status LoadedSnapshot::ShareBase(const LoadedSnapshot& base) {
   if (!kernel) return Forward(kernel.error());
   image_ = std::move(*image);
   kernel_ = std::move(*kernel);
-  plan_.extents = base.plan_.extents;
-  // Its own are laid over this snapshot's, and some of them hold what it has changed.
-  std::erase_if(plan_.extents, [](const MapExtent& extent) { return extent.file == ImageFile::kPacked; });
+  // Without what the base has packed: that is laid over everything, and some of it holds what this snapshot changes.
+  plan_.extents = base.unpacked_;
   base_written_ = base.plan_.written;
   return {};
 }
@@ -221,6 +220,7 @@ Status LoadedSnapshot::WriteWorkingPages(int fd, const WorkingSet& set) const {
 }
 
 Status LoadedSnapshot::FinishPlan(const SnapshotFiles& files) {
+  unpacked_ = plan_.extents;
   if (tier_ == Tier::kDisk) {
     plan_.read_ahead = ReadAhead::kYes;
     auto taken = TakeWorkingPages(files);

@@ -92,6 +92,7 @@ class LoadedSnapshot {
   UniqueFd kernel_;
   UniqueFd packed_;
   RestorePlan plan_;
+  std::vector<MapExtent> unpacked_;    // the plan's extents where nothing is packed: what a function snapshot builds on
   std::vector<PageRun> base_written_;  // what a shell that was primed with the base has of its own
   UniqueFd plan_fd_;
 };

@@ -517,6 +517,26 @@ TEST_F(FunctionLayer, OverTheKernelsPagesIsTheSameFromMemoryAndFromDisk) {
   EXPECT_EQ(ByteOf(Restored(*base), 9), 0xaa);
 }
 
+TEST_F(FunctionLayer, FromDiskHasThePagesThatItsBaseHasPacked) {
+  // The kernel's page 9 is among what the base has packed, and the function leaves it as it is.
+  PublishWith({kernel_.get()});
+  ASSERT_TRUE(catalog_.SaveWorkingSet(kKey, Find().manifest.state_checksum, kSomeSet));
+  PackPages(
+      catalog_, [this] { return Find(); }, *LoadBase(&LoadedSnapshot::OpenOnDisk));
+  const auto base = LoadBase(&LoadedSnapshot::OpenOnDisk);
+  ASSERT_GE(base->images().packed, 0);
+  GuestMemory untouched = Restored(*base);
+  GuestMemory changed = Restored(*base);
+  FillPage(changed, 20, 0x77);
+  auto pending = catalog_.Begin(kFunctionKey);
+  TakeFunctionSnapshot(pending->state_fd(), pending->memory_fd(), changed, base->state_fd(), untouched);
+  ASSERT_TRUE(catalog_.Publish(std::move(*pending), SomeSources()));
+  const auto loaded = LoadedSnapshot::OpenFunctionOnDisk(FindFunction(), *base);
+  ASSERT_TRUE(loaded) << loaded.error().Message();
+  EXPECT_EQ(ByteOf(Restored(*loaded), 9), 0xaa);
+  ExpectSame(Restored(*loaded), changed);
+}
+
 TEST_F(FunctionLayer, TakenOverABaseOnDiskIsTheSame) {
   PublishWith({kernel_.get()});
   // The file of such a base has holes where the kernel's pages are.
