@@ -90,10 +90,10 @@ void LoadFunction(Bootstrap& bootstrap, const IdentitySource& source, const Door
   doorbell.Ring(wire::Doorbell::kIdentity);
   const bool expected = told ? identity.has_appfs != 0 : ::access(kAppfsDevice, F_OK) == 0;
   if (MountAppfs(expected, problem, sizeof(problem))) {
+    doorbell.Ring(wire::Doorbell::kMounted);
     char seed[65];
     source.MakeLanguageSeed(seed);
     std::snprintf(line, sizeof(line), "load %s%s\n", seed, identity.checkpoint != 0 ? " checkpoint" : "");
-    doorbell.Ring(wire::Doorbell::kMounted);
   } else {
     std::snprintf(line, sizeof(line), "fail %s\n", problem);
   }

@@ -45,6 +45,18 @@ Status GuestMemory::MapPrivatePages(int fd, uint64_t file_page, const PageRun& r
   return {};
 }
 
+Status GuestMemory::TakePages(const MappedRegion& from, uint64_t from_page, const PageRun& run) {
+  auto slice = Slice(GuestAddress(run.offset()), run.bytes());
+  if (!slice) return Forward(slice.error());
+  uint8_t* pages = from.bytes().subspan(from_page * kPageSize, run.bytes()).data();
+  // The range stays `from`'s own, so that nothing else of the process comes to lie in it.
+  constexpr int kFlags = MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP;
+  if (::mremap(pages, run.bytes(), run.bytes(), kFlags, slice->data()) == MAP_FAILED) {
+    return FailErrno(errno, "moving {} pages into guest memory", run.pages);
+  }
+  return {};
+}
+
 // Linux does not fault around in memory whose write-protection somebody could wait for; nothing is protected here, so
 // nobody waits and no fault is held up. Linux 5.19.
 Result<UniqueFd> GuestMemory::BringInSinglePages() {

@@ -58,6 +58,11 @@ class GuestMemory {
   // As above, for some of the pages, from page `file_page` of the file on. kGuestError: they lie outside the memory.
   Status MapPrivatePages(int fd, uint64_t file_page, const PageRun& run);
 
+  // Puts `run` pages of anonymous memory, from its page `from_page` on, in place of the guest's: they are moved, not
+  // copied, and the guest touches them without a fault of the host. Zeroes are left in `from`. kGuestError: they lie
+  // outside the memory. REQUIRES: `from` was made by MappedRegion::Anonymous and holds those pages. Linux 5.7.
+  Status TakePages(const MappedRegion& from, uint64_t from_page, const PageRun& run);
+
   // Forgets what was written: private copies of a mapped image's pages show the image again, memory without one is
   // zeroes.
   Status DropPages();

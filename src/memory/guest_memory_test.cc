@@ -9,6 +9,7 @@
 #include <limits>
 #include <vector>
 
+#include "base/mapped_region.h"
 #include "base/unique_fd.h"
 #include "base/units.h"
 
@@ -204,6 +205,32 @@ TEST(GuestMemory, TouchedPagesComeAlone) {
   EXPECT_EQ(FirstByteOf(memory, 2), 0x12);
   ASSERT_TRUE(memory.WriteObject(GuestAddress(5 * kPageSize), uint8_t{1}));
   for (uint64_t page = 0; page < 8; ++page) EXPECT_EQ(IsMapped(memory, page), page == 2 || page == 5) << page;
+}
+
+TEST(GuestMemory, TakesPagesAsTheyAreAndOverWhatIsThere) {
+  const UniqueFd image = MakeImage(8);
+  GuestMemory memory = std::move(GuestMemory::Create(8 * kPageSize).value());
+  ASSERT_TRUE(memory.MapPrivateImage(image.get()));
+  ASSERT_TRUE(memory.WriteObject(GuestAddress(3 * kPageSize), uint8_t{1}));
+  const MappedRegion from = std::move(MappedRegion::Anonymous(4 * kPageSize, kHugePageSize).value());
+  for (uint8_t page = 0; page < 4; ++page) from.data()[page * kPageSize] = 0x20 + page;
+  ASSERT_TRUE(memory.TakePages(from, 1, {3, 2}));
+  EXPECT_TRUE(IsMapped(memory, 3));
+  EXPECT_EQ(FirstByteOf(memory, 2), 0x12);
+  EXPECT_EQ(FirstByteOf(memory, 3), 0x21);
+  EXPECT_EQ(FirstByteOf(memory, 4), 0x22);
+  EXPECT_EQ(FirstByteOf(memory, 5), 0x15);
+  // They were moved; what is left can still be used.
+  EXPECT_EQ(from.data()[kPageSize], 0);
+  EXPECT_EQ(from.data()[3 * kPageSize], 0x23);
+}
+
+TEST(GuestMemory, TakesNoPagesBeyondItsEnd) {
+  GuestMemory memory = std::move(GuestMemory::Create(4 * kPageSize).value());
+  const MappedRegion from = std::move(MappedRegion::Anonymous(4 * kPageSize).value());
+  const auto taken = memory.TakePages(from, 0, {3, 2});
+  ASSERT_FALSE(taken);
+  EXPECT_EQ(taken.error().code, ErrorCode::kGuestError);
 }
 
 TEST(GuestAddress, ArithmeticWrapsAndOrders) {

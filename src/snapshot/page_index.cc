@@ -3,10 +3,12 @@
 #include <algorithm>
 #include <cstring>
 #include <limits>
+#include <tuple>
 
 #include "base/units.h"
 #include "snapshot/hash.h"
 #include "snapshot/io.h"
+#include "snapshot/kernel_text.h"
 
 namespace snapfaas::snapshot {
 namespace {
@@ -19,7 +21,13 @@ Result<PageIndex> PageIndex::Build(const MemorySources& sources) {
   PageIndex index(sources);
   auto added = index.Add(PageSource::kKernel);
   if (!added) return Forward(added.error());
-  const auto earlier = [](const Entry& a, const Entry& b) { return a.hash < b.hash; };
+  // A text that is appended to a kernel has some pages that the kernel has too, and is to be found as a whole.
+  auto text = sources.kernel_fd < 0 ? Result<TextRange>() : FindKernelText(sources.kernel_fd);
+  if (!text) return Forward(text.error());
+  const auto rank = [&text](const Entry& entry) {
+    return std::tuple(entry.hash, !text->Has(entry.place.page), entry.place.page);
+  };
+  const auto earlier = [&rank](const Entry& a, const Entry& b) { return rank(a) < rank(b); };
   std::sort(index.by_hash_.begin(), index.by_hash_.end(), earlier);
   return index;
 }

@@ -20,7 +20,8 @@ namespace {
 constexpr std::string_view kPlanWhat = "the restore plan";
 constexpr uint64_t kMaxPlanBytes = 64_MiB;
 
-constexpr std::array kImageFiles = {ImageFile::kOverlay, ImageFile::kKernel, ImageFile::kPacked};
+constexpr std::array kImageFiles = {ImageFile::kOverlay, ImageFile::kKernel, ImageFile::kPacked,
+                                    ImageFile::kKernelText};
 
 int FdOf(const ImageFiles& files, ImageFile file) {
   switch (file) {
@@ -30,6 +31,8 @@ int FdOf(const ImageFiles& files, ImageFile file) {
       return files.kernel;
     case ImageFile::kPacked:
       return files.packed;
+    case ImageFile::kKernelText:
+      return files.kernel_text;
   }
   return -1;
 }
@@ -42,6 +45,8 @@ std::string_view FileNameOf(ImageFile file) {
       return "the runtime's kernel image";
     case ImageFile::kPacked:
       return "the snapshot's working pages";
+    case ImageFile::kKernelText:
+      return "the kernel's text";
   }
   return "an unknown file";
 }
@@ -88,18 +93,33 @@ Status CheckLength(int fd, uint64_t bytes, std::string_view what) {
   return Fail(ErrorCode::kCorrupt, "{} has {} bytes instead of {}; rebuild the snapshot", what, *size, bytes);
 }
 
+// What the plan's extents take of the file, from its start on.
+uint64_t BytesUsedOf(ImageFile file, const RestorePlan& plan) {
+  uint64_t end = 0;
+  for (const MapExtent& extent : plan.extents) {
+    if (extent.file == file) end = std::max(end, uint64_t{extent.file_page} + extent.run.pages);
+  }
+  return end * kPageSize;
+}
+
 Status CheckExtents(const ImageFiles& files, const RestorePlan& plan) {
   for (const ImageFile file : kImageFiles) {
-    uint64_t end = 0;
-    for (const MapExtent& extent : plan.extents) {
-      if (extent.file == file) end = std::max(end, uint64_t{extent.file_page} + extent.run.pages);
-    }
-    if (end == 0) continue;
+    const uint64_t used = BytesUsedOf(file, plan);
+    if (used == 0) continue;
     if (FdOf(files, file) < 0) return Fail(ErrorCode::kInvalidArgument, "{} is missing", FileNameOf(file));
-    auto checked = CheckLength(FdOf(files, file), end * kPageSize, FileNameOf(file));
+    auto checked = CheckLength(FdOf(files, file), used, FileNameOf(file));
     if (!checked) return checked;
   }
   return {};
+}
+
+// A request to fetch more than a disk's read-ahead, 128 KiB unless set, is cut to it in silence.
+void Fetch(int fd, uint64_t offset, uint64_t bytes) {
+  constexpr uint64_t kAtOnce = 128_KiB;
+  for (uint64_t done = 0; done < bytes; done += kAtOnce) {
+    ::posix_fadvise(fd, static_cast<off_t>(offset + done), static_cast<off_t>(std::min(kAtOnce, bytes - done)),
+                    POSIX_FADV_WILLNEED);
+  }
 }
 
 }  // namespace
@@ -166,13 +186,14 @@ Status CopyMemory(const ImageFiles& files, const RestorePlan& plan, GuestMemory&
   return {};
 }
 
-Status MapMemory(const ImageFiles& files, const RestorePlan& plan, GuestMemory& memory) {
+Status MapMemory(const ImageFiles& files, const RestorePlan& plan, GuestMemory& memory, PackedPages packed) {
   auto checked = CheckLength(files.image, memory.size(), kImageWhat);
   if (checked) checked = CheckExtents(files, plan);
   if (!checked) return checked;
   auto mapped = memory.MapPrivateImage(files.image);
   if (!mapped) return mapped;
   for (const MapExtent& extent : plan.extents) {
+    if (extent.file == ImageFile::kPacked && packed == PackedPages::kLeftOut) continue;
     mapped = memory.MapPrivatePages(FdOf(files, extent.file), extent.file_page, extent.run);
     if (!mapped) return mapped;
   }
@@ -221,22 +242,35 @@ Status RevertMemory(const ImageFiles& files, const RestorePlan& plan, uint64_t m
   return {};
 }
 
+Result<MappedRegion> ReadPacked(const ImageFiles& files, const RestorePlan& plan) {
+  const uint64_t bytes = BytesUsedOf(ImageFile::kPacked, plan);
+  auto region = MappedRegion::Anonymous(bytes, kHugePageSize);
+  if (!region) return Forward(region.error());
+  // One fault for 2 MiB, where the host has as much in one piece.
+  ::madvise(region->data(), region->size(), MADV_HUGEPAGE);
+  auto read = ReadAt(files.packed, 0, region->bytes(), FileNameOf(ImageFile::kPacked));
+  if (!read) return Forward(read.error());
+  return region;
+}
+
+Status TakePacked(const MappedRegion& packed, const RestorePlan& plan, GuestMemory& memory) {
+  for (const MapExtent& extent : plan.extents) {
+    if (extent.file != ImageFile::kPacked) continue;
+    auto taken = memory.TakePages(packed, extent.file_page, extent.run);
+    if (!taken) return taken;
+  }
+  return {};
+}
+
 void FetchAhead(const ImageFiles& files, const RestorePlan& plan) {
   if (plan.read_ahead == ReadAhead::kNo) return;
-  if (files.packed >= 0) {
-    ::posix_fadvise(files.packed, 0, 0, POSIX_FADV_WILLNEED);
-    return;
-  }
   // Neighbours that are this close are fetched by one request: a seek costs more than reading what lies between.
   constexpr uint32_t kReadAheadGap = 16;
-  const auto wanted = Coalesce(Merge(plan.read, plan.written), kReadAheadGap);
-  for (const PageRun& run : wanted) {
-    ::posix_fadvise(files.image, static_cast<off_t>(run.offset()), static_cast<off_t>(run.bytes()),
-                    POSIX_FADV_WILLNEED);
+  for (const PageRun& run : Coalesce(Merge(plan.read, plan.written), kReadAheadGap)) {
+    Fetch(files.image, run.offset(), run.bytes());
   }
   for (const MapExtent& extent : plan.extents) {
-    const auto offset = static_cast<off_t>(extent.file_page * kPageSize);
-    ::posix_fadvise(FdOf(files, extent.file), offset, static_cast<off_t>(extent.run.bytes()), POSIX_FADV_WILLNEED);
+    Fetch(FdOf(files, extent.file), extent.file_page * kPageSize, extent.run.bytes());
   }
 }
 

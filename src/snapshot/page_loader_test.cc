@@ -60,8 +60,8 @@ TEST(RestorePlan, BytesTooManyAreCorrupt) {
 }
 
 TEST(RestorePlan, UnknownFileIsCorrupt) {
-  EXPECT_TRUE(PlanIsAccepted(MapExtent{{0, 1}, ImageFile::kPacked, 0}));
-  EXPECT_FALSE(PlanIsAccepted(MapExtent{{0, 1}, static_cast<ImageFile>(3), 0}));
+  EXPECT_TRUE(PlanIsAccepted(MapExtent{{0, 1}, ImageFile::kKernelText, 0}));
+  EXPECT_FALSE(PlanIsAccepted(MapExtent{{0, 1}, static_cast<ImageFile>(4), 0}));
   EXPECT_FALSE(PlanIsAccepted(MapExtent{{0, 1}, static_cast<ImageFile>(0xffffffff), 0}));
 }
 
@@ -154,8 +154,8 @@ class PageLoader : public testing::Test {
   void ExpectRefused(const RestorePlan& plan, ErrorCode code, std::string_view why) {
     GuestMemory memory = MakeMemory(kMemorySize);
     FillPage(memory, 1, 0x99);
-    for (const auto& place : {CopyMemory, MapMemory}) {
-      const auto placed = place(files(), plan, memory);
+    for (const bool copies : {true, false}) {
+      const auto placed = copies ? CopyMemory(files(), plan, memory) : MapMemory(files(), plan, memory);
       ASSERT_FALSE(placed) << why;
       EXPECT_EQ(placed.error().code, code);
       EXPECT_NE(placed.error().context.find(why), std::string::npos) << placed.error().context;
@@ -281,6 +281,67 @@ TEST_F(Prefetch, CopiesWhatIsWrittenAndMapsWhatIsRead) {
     EXPECT_EQ(ValueOf(memory, 8), 0xa8);
     EXPECT_EQ(ValueOf(memory, 100), 0xe0);
     EXPECT_EQ(ValueOf(memory, 200), 0);
+  }
+}
+
+class Packed : public Prefetch {
+ protected:
+  // The packed pages 0xb1, 0xb2, 0xb3 behind the file's first page; the first two are at 40 and 41, the other is at 7.
+  Packed() : packed_(MakeSource({0, 0xb1, 0xb2, 0xb3})) {
+    plan_ =
+        PlanOf({{{40, 4}, ImageFile::kKernel, 0}, {{40, 2}, ImageFile::kPacked, 1}, {{7, 1}, ImageFile::kPacked, 3}});
+    plan_.read_ahead = ReadAhead::kYes;
+  }
+
+  ImageFiles with_packed() const {
+    ImageFiles all = files();
+    all.packed = packed_.get();
+    return all;
+  }
+
+  UniqueFd packed_;
+  RestorePlan plan_;
+};
+
+TEST_F(Packed, WhatIsReadIsInPlaceAndThisMappingsOwn) {
+  GuestMemory memory = MakeMemory(kMemorySize);
+  const auto packed = ReadPacked(with_packed(), plan_);
+  ASSERT_TRUE(packed) << packed.error().Message();
+  ASSERT_TRUE(MapMemory(with_packed(), plan_, memory, PackedPages::kLeftOut));
+  EXPECT_EQ(PresenceOf(memory, 7), Presence::kAbsent);
+  ASSERT_TRUE(TakePacked(*packed, plan_, memory));
+  for (const uint32_t page : {7U, 40U, 41U}) EXPECT_EQ(PresenceOf(memory, page), Presence::kPrivate) << page;
+  EXPECT_EQ(ValueOf(memory, 40), 0xb1);
+  EXPECT_EQ(ValueOf(memory, 41), 0xb2);
+  EXPECT_EQ(ValueOf(memory, 42), 0xe2);
+  EXPECT_EQ(ValueOf(memory, 7), 0xb3);
+  EXPECT_EQ(ValueOf(memory, 1), 0x11);
+
+  // Another memory of the same files does not see what this one writes.
+  FillPage(memory, 40, 0x99);
+  GuestMemory other = MakeMemory(kMemorySize);
+  ASSERT_TRUE(MapMemory(with_packed(), plan_, other));
+  EXPECT_EQ(ValueOf(other, 40), 0xb1);
+  ASSERT_TRUE(TakePacked(ReadPacked(with_packed(), plan_).value(), plan_, other));
+  EXPECT_EQ(ValueOf(other, 40), 0xb1);
+  EXPECT_EQ(ValueOf(memory, 40), 0x99);
+}
+
+TEST_F(Packed, AFileThatIsTooShortIsCorrupt) {
+  ASSERT_TRUE(SetSize(packed_.get(), 4 * kPageSize - 1, "packed"));
+  const auto packed = ReadPacked(with_packed(), plan_);
+  ASSERT_FALSE(packed);
+  EXPECT_EQ(packed.error().code, ErrorCode::kCorrupt);
+}
+
+TEST_F(Packed, ADroppedMemoryCanBePlacedAgain) {
+  GuestMemory memory = MakeMemory(kMemorySize);
+  for (int time = 0; time < 2; ++time) {
+    ASSERT_TRUE(MapMemory(with_packed(), plan_, memory, PackedPages::kLeftOut));
+    ASSERT_TRUE(TakePacked(ReadPacked(with_packed(), plan_).value(), plan_, memory));
+    EXPECT_EQ(ValueOf(memory, 41), 0xb2) << time;
+    FillPage(memory, 41, 0x99);
+    ASSERT_TRUE(memory.DropPages());
   }
 }
 

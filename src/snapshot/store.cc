@@ -14,26 +14,12 @@
 #include "snapshot/format.h"
 #include "snapshot/hash.h"
 #include "snapshot/io.h"
+#include "snapshot/memory_file.h"
 #include "snapshot/page_runs.h"
 #include "snapshot/working_pages.h"
 
 namespace snapfaas::snapshot {
 namespace {
-
-// linux/mman.h; glibc 2.36 does not have it. Linux 6.1.
-constexpr int kMadvCollapse = 25;
-
-Result<UniqueFd> MakeMemfd(const char* name) {
-  UniqueFd fd(::memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING));
-  if (!fd.valid()) return FailErrno(errno, "making a file in memory for a snapshot");
-  return fd;
-}
-
-Status Seal(int fd) {
-  constexpr int kSeals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL;
-  if (::fcntl(fd, F_ADD_SEALS, kSeals) != 0) return FailErrno(errno, "sealing a snapshot in memory");
-  return {};
-}
 
 Result<std::vector<uint8_t>> ReadVerifiedState(const SnapshotFiles& files) {
   auto size = SizeOf(files.state.get(), kStateWhat);
@@ -64,43 +50,27 @@ Result<UniqueFd> Duplicate(int fd) {
   return copy;
 }
 
-// A sealed file in memory with these bytes.
-Result<UniqueFd> MakeSealed(const char* name, std::span<const uint8_t> bytes) {
-  auto file = MakeMemfd(name);
-  if (!file) return file;
-  auto done = WriteAt(file->get(), 0, bytes, name);
-  if (done) done = Seal(file->get());
-  if (!done) return Forward(done.error());
-  return file;
-}
-
-// Makes huge pages of the file's pages in [offset, offset + size), whatever the system's setting is for others. It is
-// asked for on a private view: the file is sealed. Advice: a host that cannot goes on with small pages.
-void Collapse(int fd, uint64_t offset, uint64_t size) {
-  auto view = MappedRegion::Anonymous(size, kHugePageSize);
-  if (!view) return;
-  void* mapped =
-      ::mmap(view->data(), size, PROT_READ, MAP_PRIVATE | MAP_FIXED | MAP_NORESERVE, fd, static_cast<off_t>(offset));
-  if (mapped == MAP_FAILED) return;
-  // One by one: Linux 6.1 ends a call for several at the first that it cannot map into this view, collapsed though it
-  // is.
-  for (uint64_t at = 0; at < size; at += kHugePageSize) ::madvise(view->data() + at, kHugePageSize, kMadvCollapse);
-}
-
 uint64_t BytesInMemory(int fd) {
   struct stat info {};
   if (fd < 0 || ::fstat(fd, &info) != 0) return 0;
   return static_cast<uint64_t>(info.st_blocks) * 512;
 }
 
-// The map's runs from one file, neighbours that go on where the last one ends joined.
-void AppendExtents(const MemoryMap& map, std::vector<MapExtent>& extents) {
+// Where the run's pages are for a restore from disk; what of it is in the kernel's text is in memory.
+MapExtent ExtentOf(const MemoryRun& run, const KernelText* text) {
+  if (run.source != PageSource::kKernel) return {{run.first_page, run.pages}, ImageFile::kOverlay, run.first_page};
+  const bool in_text = text != nullptr && text->range().Has(run.source_page);
+  return {{run.first_page, run.pages},
+          in_text ? ImageFile::kKernelText : ImageFile::kKernel,
+          in_text ? run.source_page - text->range().first_page : run.source_page};
+}
+
+// The map's runs, neighbours from one file that go on where the last one ends joined. The text begins with a region of
+// its own in the kernel's file: no run is in it by half.
+void AppendExtents(const MemoryMap& map, const KernelText* text, std::vector<MapExtent>& extents) {
   const size_t first = extents.size();
   for (const MemoryRun& run : map.runs) {
-    const bool from_kernel = run.source == PageSource::kKernel;
-    const MapExtent extent{{run.first_page, run.pages},
-                           from_kernel ? ImageFile::kKernel : ImageFile::kOverlay,
-                           from_kernel ? run.source_page : run.first_page};
+    const MapExtent extent = ExtentOf(run, text);
     if (extents.size() > first) {
       MapExtent& last = extents.back();
       if (last.file == extent.file && last.run.end() == extent.run.first_page &&
@@ -118,6 +88,31 @@ std::vector<PageRun> RunsOf(const MemoryMap& map) {
   runs.reserve(map.runs.size());
   for (const MemoryRun& run : map.runs) runs.push_back({run.first_page, run.pages});
   return Coalesce(runs, 0);
+}
+
+std::vector<PageRun> RunsFrom(ImageFile file, std::span<const MapExtent> extents) {
+  std::vector<PageRun> runs;
+  for (const MapExtent& extent : extents) {
+    if (extent.file == file) runs.push_back(extent.run);
+  }
+  std::ranges::sort(runs, {}, &PageRun::first_page);
+  return runs;
+}
+
+// Pages that a restore from disk finds in memory.
+std::vector<PageRun> InMemoryRuns(std::span<const MapExtent> extents) {
+  return Subtract(RunsFrom(ImageFile::kKernelText, extents), RunsFrom(ImageFile::kOverlay, extents));
+}
+
+// What of the extents is not in `runs`.
+std::vector<MapExtent> Outside(std::span<const MapExtent> extents, std::span<const PageRun> runs) {
+  std::vector<MapExtent> left;
+  for (const MapExtent& extent : extents) {
+    for (const PageRun& run : Subtract({extent.run}, {runs.begin(), runs.end()})) {
+      left.push_back({run, extent.file, extent.file_page + run.first_page - extent.run.first_page});
+    }
+  }
+  return left;
 }
 
 // Every extent is a mapping to be made at each restore. Differences that lie this close are mapped together, and the
@@ -147,24 +142,6 @@ Result<std::vector<MapExtent>> CloseGaps(const MemoryMap& map, int overlay, int 
 
 }  // namespace
 
-Result<InMemoryImage> InMemoryImage::Load(int fd, std::string_view what) {
-  auto size = SizeOf(fd, what);
-  if (!size) return Forward(size.error());
-  auto memory = MakeMemfd("snapfaas-image");
-  if (!memory) return Forward(memory.error());
-  std::vector<uint8_t> buffer(1_MiB);
-  for (uint64_t at = 0; at < *size; at += buffer.size()) {
-    const auto bytes = std::span(buffer).first(std::min<uint64_t>(buffer.size(), *size - at));
-    auto done = ReadAt(fd, at, bytes, what);
-    if (done) done = WriteAt(memory->get(), at, bytes, what);
-    if (!done) return Forward(done.error());
-  }
-  auto sealed = Seal(memory->get());
-  if (!sealed) return Forward(sealed.error());
-  Collapse(memory->get(), 0, *size / kHugePageSize * kHugePageSize);
-  return InMemoryImage(std::move(*memory), *size);
-}
-
 Status LoadedSnapshot::TakeState(const SnapshotFiles& files, MemoryMap& map) {
   auto bytes = ReadVerifiedState(files);
   if (!bytes) return Forward(bytes.error());
@@ -191,6 +168,7 @@ Status LoadedSnapshot::ShareBase(const LoadedSnapshot& base) {
   if (!kernel) return Forward(kernel.error());
   image_ = std::move(*image);
   kernel_ = std::move(*kernel);
+  text_ = base.text_;
   // Without what the base has packed: that is laid over everything, and some of it holds what this snapshot changes.
   plan_.extents = base.unpacked_;
   base_written_ = base.plan_.written;
@@ -202,7 +180,8 @@ Status LoadedSnapshot::TakeWorkingPages(const SnapshotFiles& files) {
   auto packed = Duplicate(files.working_pages.get());
   if (!packed) return Forward(packed.error());
   packed_ = std::move(*packed);
-  const std::vector<MapExtent> extents = ExtentsOfWorkingPages(*files.working_set);
+  const std::vector<MapExtent> extents =
+      Outside(ExtentsOfWorkingPages(*files.working_set), InMemoryRuns(plan_.extents));
   std::vector<PageRun> runs;
   for (const MapExtent& extent : extents) runs.push_back(extent.run);
   // Each extent costs a restore a mapping; what the packed pages cover as a whole needs none of its own.
@@ -281,7 +260,7 @@ Result<LoadedSnapshot> LoadedSnapshot::Load(const SnapshotFiles& files, const Me
   auto image = MakeMemfd("snapfaas-memory");
   if (!image) return Forward(image.error());
   done = CopyVerified(files.memory.get(), image->get(), map, files.manifest.memory_bytes, sources);
-  if (done) done = Seal(image->get());
+  if (done) done = SealMemfd(image->get());
   if (!done) return Forward(done.error());
   snapshot.image_ = std::move(*image);
   done = snapshot.FinishPlan(files);
@@ -302,7 +281,7 @@ Result<LoadedSnapshot> LoadedSnapshot::LoadFunction(const SnapshotFiles& files, 
   if (!done) return Forward(done.error());
   auto extents = CloseGaps(map, overlay->get(), base.image_.get());
   if (!extents) return Forward(extents.error());
-  done = Seal(overlay->get());
+  done = SealMemfd(overlay->get());
   if (!done) return Forward(done.error());
   snapshot.overlay_ = std::move(*overlay);
   snapshot.plan_.extents = std::move(*extents);
@@ -312,7 +291,8 @@ Result<LoadedSnapshot> LoadedSnapshot::LoadFunction(const SnapshotFiles& files, 
   return snapshot;
 }
 
-Result<LoadedSnapshot> LoadedSnapshot::OpenOnDisk(const SnapshotFiles& files, const MemorySources& sources) {
+Result<LoadedSnapshot> LoadedSnapshot::OpenOnDisk(const SnapshotFiles& files, const MemorySources& sources,
+                                                  std::shared_ptr<const KernelText> text) {
   LoadedSnapshot snapshot(Tier::kDisk, files.manifest);
   MemoryMap map;
   auto done = snapshot.TakeState(files, map);
@@ -323,8 +303,9 @@ Result<LoadedSnapshot> LoadedSnapshot::OpenOnDisk(const SnapshotFiles& files, co
   if (!kernel) return Forward(kernel.error());
   snapshot.image_ = std::move(*image);
   snapshot.kernel_ = std::move(*kernel);
+  snapshot.text_ = std::move(text);
   std::erase_if(map.runs, [](const MemoryRun& run) { return run.IsStored(); });
-  AppendExtents(map, snapshot.plan_.extents);
+  AppendExtents(map, snapshot.text_.get(), snapshot.plan_.extents);
   done = snapshot.FinishPlan(files);
   if (!done) return Forward(done.error());
   return snapshot;
@@ -339,7 +320,7 @@ Result<LoadedSnapshot> LoadedSnapshot::OpenFunctionOnDisk(const SnapshotFiles& f
   auto overlay = Duplicate(files.memory.get());
   if (!overlay) return Forward(overlay.error());
   snapshot.overlay_ = std::move(*overlay);
-  AppendExtents(map, snapshot.plan_.extents);
+  AppendExtents(map, nullptr, snapshot.plan_.extents);
   done = snapshot.FinishPlan(files);
   if (!done) return Forward(done.error());
   return snapshot;

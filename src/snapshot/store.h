@@ -3,33 +3,20 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "base/result.h"
 #include "base/unique_fd.h"
+#include "snapshot/in_memory_image.h"
+#include "snapshot/kernel_text.h"
 #include "snapshot/manifest.h"
 #include "snapshot/memory_image.h"
 #include "snapshot/page_loader.h"
 #include "snapshot/working_set.h"
 
 namespace snapfaas::snapshot {
-
-// A read-only file in memory, in huge pages where the host has them: one copy for all who map it. It is sealed.
-class InMemoryImage {
- public:
-  // `what` names the file in errors.
-  static Result<InMemoryImage> Load(int fd, std::string_view what);
-
-  int fd() const { return fd_.get(); }
-  uint64_t bytes() const { return bytes_; }
-
- private:
-  InMemoryImage(UniqueFd fd, uint64_t bytes) : fd_(std::move(fd)), bytes_(bytes) {}
-
-  UniqueFd fd_;
-  uint64_t bytes_;
-};
 
 // Any number of VMMs may be sent its descriptors, also after this object is gone. In memory they are sealed memfds that
 // nobody can change; on disk they are the published files, which nobody does change.
@@ -44,9 +31,11 @@ class LoadedSnapshot {
   static Result<LoadedSnapshot> LoadFunction(const SnapshotFiles& files, const LoadedSnapshot& base,
                                              const MemorySources& sources);
 
-  // Verifies all but the memory's bytes, which a restore reads from the disk when they are touched.
+  // Verifies all but the memory's bytes, which a restore reads from the disk when they are touched. `text` is that of
+  // the kernel, where it has one: in memory, for all snapshots on disk to share.
   // REQUIRES: the same tier for a function snapshot and its base.
-  static Result<LoadedSnapshot> OpenOnDisk(const SnapshotFiles& files, const MemorySources& sources);
+  static Result<LoadedSnapshot> OpenOnDisk(const SnapshotFiles& files, const MemorySources& sources,
+                                           std::shared_ptr<const KernelText> text = nullptr);
   static Result<LoadedSnapshot> OpenFunctionOnDisk(const SnapshotFiles& files, const LoadedSnapshot& base);
 
   // From now on restores may bring these pages in at once. Done by the above with what the catalogue has.
@@ -65,7 +54,9 @@ class LoadedSnapshot {
   // Borrowed; -1: there is none.
   int state_fd() const { return state_.get(); }
   int plan_fd() const { return plan_fd_.get(); }
-  ImageFiles images() const { return {image_.get(), overlay_.get(), kernel_.get(), packed_.get()}; }
+  ImageFiles images() const {
+    return {image_.get(), overlay_.get(), kernel_.get(), packed_.get(), text_ ? text_->fd() : -1};
+  }
 
   // Fills an empty file with the pages of `set` as a restore leaves them (working_pages.h).
   Status WriteWorkingPages(int fd, const WorkingSet& set) const;
@@ -91,6 +82,7 @@ class LoadedSnapshot {
   UniqueFd overlay_;
   UniqueFd kernel_;
   UniqueFd packed_;
+  std::shared_ptr<const KernelText> text_;
   RestorePlan plan_;
   std::vector<MapExtent> unpacked_;    // the plan's extents where nothing is packed: what a function snapshot builds on
   std::vector<PageRun> base_written_;  // what a shell that was primed with the base has of its own

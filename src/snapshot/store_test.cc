@@ -1,5 +1,6 @@
 #include "snapshot/store.h"
 
+#include <elf.h>
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/mman.h>
@@ -8,15 +9,21 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <map>
 #include <optional>
 
 #include "base/file_system.h"
 #include "base/scratch_folder_for_tests.h"
 #include "snapshot/catalog.h"
+#include "snapshot/kernel_text.h"
 #include "snapshot/test_support.h"
 
 namespace snapfaas::snapshot {
 namespace {
+
+Result<LoadedSnapshot> OpenOnDisk(const SnapshotFiles& files, const MemorySources& sources) {
+  return LoadedSnapshot::OpenOnDisk(files, sources);
+}
 
 // A published snapshot whose files the tests alter.
 class Store : public testing::Test {
@@ -305,6 +312,60 @@ TEST_F(Store, PackedPagesRestoreTheSameFromDisk) {
   ExpectSame(Restored(*with), Restored(*without));
 }
 
+// A kernel with nothing but a text: 512 pages of 0xaa from page 512 on.
+UniqueFd KernelWithText() {
+  ScratchFolder folder;
+  PosixFileSystem files;
+  const std::string kernel = (folder.path() / "vmlinux").string();
+  const std::string running = (folder.path() / "running").string();
+  Elf64_Ehdr header{};
+  std::copy_n(ELFMAG, SELFMAG, header.e_ident);
+  header.e_phoff = sizeof(header);
+  header.e_phnum = 1;
+  header.e_phentsize = sizeof(Elf64_Phdr);
+  Elf64_Phdr segment{};
+  segment.p_type = PT_LOAD;
+  segment.p_flags = PF_R | PF_X;
+  segment.p_filesz = kHugePageSize;
+  std::vector<uint8_t> bytes(kPageSize);
+  std::memcpy(bytes.data(), &header, sizeof(header));
+  std::memcpy(bytes.data() + sizeof(header), &segment, sizeof(segment));
+  EXPECT_TRUE(WriteAt(files.OpenForWriting(kernel).value().get(), 0, bytes, "kernel"));
+  GuestMemory memory = MakeMemory(kHugePageSize);
+  for (uint64_t page = 0; page < kHugePageSize / kPageSize; ++page) FillPage(memory, page, 0xaa);
+  const UniqueFd image = MakeMemoryFile();
+  const MemoryMap map = WriteMemoryImage(image.get(), memory, {}).value();
+  EXPECT_TRUE(MakeRunningKernel(files, kernel, running, image.get(), map).value());
+  return std::move(files.OpenForReading(running).value());
+}
+
+TEST_F(Store, TheKernelsTextIsInMemoryOnDiskToo) {
+  const UniqueFd kernel = KernelWithText();
+  PublishWith({kernel.get()});
+  const auto text = KernelText::Load(kernel.get()).value();
+  ASSERT_NE(text, nullptr);
+  ASSERT_TRUE(catalog_.SaveWorkingSet(kKey, Find().manifest.state_checksum, kSomeSet));
+  const auto on_disk = LoadedSnapshot::OpenOnDisk(Find(), {kernel.get()}, text);
+  ASSERT_TRUE(on_disk) << on_disk.error().Message();
+  EXPECT_EQ(on_disk->images().kernel_text, text->fd());
+  for (const MapExtent& extent : PlanOf(*on_disk).extents) EXPECT_EQ(extent.file, ImageFile::kKernelText);
+  EXPECT_EQ(ByteOf(Restored(*on_disk), 3), 0xaa);
+
+  // Packed pages do not cover it.
+  PackPages(
+      catalog_, [this] { return Find(); }, *on_disk);
+  const auto packed = LoadedSnapshot::OpenOnDisk(Find(), {kernel.get()}, text);
+  ASSERT_TRUE(packed) << packed.error().Message();
+  std::map<uint32_t, ImageFile> files;
+  for (const MapExtent& extent : PlanOf(*packed).extents) {
+    for (uint32_t i = 0; i < extent.run.pages; ++i) files[extent.run.first_page + i] = extent.file;
+  }
+  for (const uint32_t page : {3U, 9U}) EXPECT_EQ(files.at(page), ImageFile::kKernelText) << page;
+  for (const uint32_t page : {0U, 4U, 20U}) EXPECT_EQ(files.at(page), ImageFile::kPacked) << page;
+  ExpectSame(Restored(*packed), Restored(*on_disk));
+  ExpectSame(Restored(*packed), Restored(*LoadedSnapshot::Load(Find(), {kernel.get()})));
+}
+
 TEST_F(Store, PagesThatArePackedForAnotherSetAreLeftAside) {
   ASSERT_TRUE(catalog_.SaveWorkingSet(kKey, Find().manifest.state_checksum, kSomeSet));
   PackPages(
@@ -474,7 +535,7 @@ TEST_F(FunctionLayer, OutlivesItsBase) {
 }
 
 TEST_F(FunctionLayer, FromDiskIsTheSame) {
-  const auto base = LoadBase(&LoadedSnapshot::OpenOnDisk);
+  const auto base = LoadBase(&OpenOnDisk);
   const auto loaded = LoadedSnapshot::OpenFunctionOnDisk(FindFunction(), *base);
   ASSERT_TRUE(loaded) << loaded.error().Message();
   EXPECT_EQ(PlanOf(*loaded).read_ahead, ReadAhead::kYes);
@@ -485,8 +546,8 @@ TEST_F(FunctionLayer, FromDiskIsTheSame) {
 TEST_F(FunctionLayer, FromDiskWithPackedPagesOfBothIsTheSame) {
   ASSERT_TRUE(catalog_.SaveWorkingSet(kKey, Find().manifest.state_checksum, kSomeSet));
   PackPages(
-      catalog_, [this] { return Find(); }, *LoadBase(&LoadedSnapshot::OpenOnDisk));
-  const auto base = LoadBase(&LoadedSnapshot::OpenOnDisk);
+      catalog_, [this] { return Find(); }, *LoadBase(&OpenOnDisk));
+  const auto base = LoadBase(&OpenOnDisk);
   EXPECT_GE(base->images().packed, 0);
   const auto plain = LoadedSnapshot::OpenFunctionOnDisk(FindFunction(), *base);
   ASSERT_TRUE(plain) << plain.error().Message();
@@ -510,7 +571,7 @@ TEST_F(FunctionLayer, OverTheKernelsPagesIsTheSameFromMemoryAndFromDisk) {
   const auto in_memory = LoadedSnapshot::LoadFunction(FindFunction(), *base_, {kernel_.get()});
   ASSERT_TRUE(in_memory) << in_memory.error().Message();
   ExpectSame(Restored(*in_memory), restored_);
-  const auto base = LoadBase(&LoadedSnapshot::OpenOnDisk);
+  const auto base = LoadBase(&OpenOnDisk);
   const auto on_disk = LoadedSnapshot::OpenFunctionOnDisk(FindFunction(), *base);
   ASSERT_TRUE(on_disk) << on_disk.error().Message();
   ExpectSame(Restored(*on_disk), restored_);
@@ -522,8 +583,8 @@ TEST_F(FunctionLayer, FromDiskHasThePagesThatItsBaseHasPacked) {
   PublishWith({kernel_.get()});
   ASSERT_TRUE(catalog_.SaveWorkingSet(kKey, Find().manifest.state_checksum, kSomeSet));
   PackPages(
-      catalog_, [this] { return Find(); }, *LoadBase(&LoadedSnapshot::OpenOnDisk));
-  const auto base = LoadBase(&LoadedSnapshot::OpenOnDisk);
+      catalog_, [this] { return Find(); }, *LoadBase(&OpenOnDisk));
+  const auto base = LoadBase(&OpenOnDisk);
   ASSERT_GE(base->images().packed, 0);
   GuestMemory untouched = Restored(*base);
   GuestMemory changed = Restored(*base);
@@ -540,7 +601,7 @@ TEST_F(FunctionLayer, FromDiskHasThePagesThatItsBaseHasPacked) {
 TEST_F(FunctionLayer, TakenOverABaseOnDiskIsTheSame) {
   PublishWith({kernel_.get()});
   // The file of such a base has holes where the kernel's pages are.
-  TakeOver(*LoadBase(&LoadedSnapshot::OpenOnDisk));
+  TakeOver(*LoadBase(&OpenOnDisk));
   base_ = LoadBase(&LoadedSnapshot::Load);
   const auto loaded = LoadedSnapshot::LoadFunction(FindFunction(), *base_, {});
   ASSERT_TRUE(loaded) << loaded.error().Message();
@@ -554,7 +615,7 @@ TEST_F(FunctionLayer, OnAnotherBaseIsIncompatible) {
   TakeSnapshot(pending->state_fd(), pending->memory_fd(), 0xab);
   ASSERT_TRUE(catalog_.Publish(std::move(*pending), SomeSources()));
   const auto base = LoadBase(&LoadedSnapshot::Load);
-  const auto base_on_disk = LoadBase(&LoadedSnapshot::OpenOnDisk);
+  const auto base_on_disk = LoadBase(&OpenOnDisk);
   for (const auto& loaded : {LoadedSnapshot::LoadFunction(FindFunction(), *base, {}),
                              LoadedSnapshot::OpenFunctionOnDisk(FindFunction(), *base_on_disk)}) {
     ASSERT_FALSE(loaded);

@@ -256,7 +256,8 @@ Status MicroVm::ReadSnapshot(wire::SnapshotFds files, wire::RestoreMode mode) {
 }
 
 snapshot::ImageFiles MicroVm::FilesOf(const Origin& origin) {
-  return {origin.files.memory.get(), origin.files.overlay.get(), origin.files.kernel.get(), origin.files.packed.get()};
+  const wire::SnapshotFds& files = origin.files;
+  return {files.memory.get(), files.overlay.get(), files.kernel.get(), files.packed.get(), files.kernel_text.get()};
 }
 
 Status MicroVm::PlaceMemory() {
@@ -264,6 +265,7 @@ Status MicroVm::PlaceMemory() {
   const snapshot::RestorePlan& plan = origin_->plan;
   if (origin_->mode == wire::RestoreMode::kCopy) return snapshot::CopyMemory(files, plan, memory_);
   const bool prefetches = origin_->mode == wire::RestoreMode::kPrefetch;
+  if (prefetches && files.packed >= 0) return PlacePacked(files, plan);
   std::thread fetcher;
   if (prefetches && plan.read_ahead == snapshot::ReadAhead::kYes) {
     fetcher = std::thread([&files, &plan] { snapshot::FetchAhead(files, plan); });
@@ -278,6 +280,16 @@ Status MicroVm::PlaceMemory() {
     if (single) single_pages_ = std::move(*single);
   }
   return {};
+}
+
+Status MicroVm::PlacePacked(const snapshot::ImageFiles& files, const snapshot::RestorePlan& plan) {
+  Result<MappedRegion> packed = MappedRegion();
+  std::thread reader([&] { packed = snapshot::ReadPacked(files, plan); });
+  auto mapped = snapshot::MapMemory(files, plan, memory_, snapshot::PackedPages::kLeftOut);
+  reader.join();
+  if (!mapped) return mapped;
+  if (!packed) return Forward(packed.error());
+  return snapshot::TakePacked(*packed, plan, memory_);
 }
 
 Status MicroVm::PlaceOverPrimed(wire::SnapshotFds files) {

@@ -96,6 +96,8 @@ class MicroVm {
   Status ReadSnapshot(wire::SnapshotFds files, wire::RestoreMode mode);
   static snapshot::ImageFiles FilesOf(const Origin& origin);
   Status PlaceMemory();
+  // Of a snapshot whose working set's pages lie side by side on disk.
+  Status PlacePacked(const snapshot::ImageFiles& files, const snapshot::RestorePlan& plan);
   Status PlaceOverPrimed(wire::SnapshotFds files);
   Status RevertMemory();
   Status MapImages(const wire::DeviceFds& fds);

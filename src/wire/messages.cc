@@ -35,6 +35,7 @@ class FdSink {
     Put(std::move(fds.overlay));
     Put(std::move(fds.kernel));
     Put(std::move(fds.packed));
+    Put(std::move(fds.kernel_text));
     Put(std::move(fds.plan));
   }
   void Put(DeviceFds fds) {
@@ -68,6 +69,7 @@ class FdSource {
     fds.overlay = Get();
     fds.kernel = Get();
     fds.packed = Get();
+    fds.kernel_text = Get();
     fds.plan = Get();
     return fds;
   }

@@ -66,7 +66,9 @@ struct SnapshotFds {
   UniqueFd memory;   // a complete image
   UniqueFd overlay;  // of a function snapshot
   UniqueFd kernel;
-  UniqueFd packed;  // from disk: the working set's pages
+  // From disk:
+  UniqueFd packed;       // the working set's pages
+  UniqueFd kernel_text;  // in memory
   UniqueFd plan;
 };
 

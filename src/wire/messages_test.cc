@@ -60,6 +60,8 @@ RestoreCommand FullRestore() {
   restore.mode = RestoreMode::kPrefetch;
   restore.snapshot.overlay = Marked('v');
   restore.snapshot.kernel = Marked('k');
+  restore.snapshot.packed = Marked('P');
+  restore.snapshot.kernel_text = Marked('t');
   restore.snapshot.plan = Marked('p');
   restore.devices.runtimefs = Marked('r');
   restore.devices.appfs = Marked('a');
@@ -122,6 +124,8 @@ TEST(Messages, AbsentDescriptorsStayAbsentAndTheOthersInPlace) {
   EXPECT_EQ(MarkOf(restore.snapshot.memory), 'm');
   EXPECT_FALSE(restore.snapshot.overlay.valid());
   EXPECT_FALSE(restore.snapshot.kernel.valid());
+  EXPECT_FALSE(restore.snapshot.packed.valid());
+  EXPECT_FALSE(restore.snapshot.kernel_text.valid());
   EXPECT_FALSE(restore.snapshot.plan.valid());
   EXPECT_EQ(MarkOf(restore.devices.channel), 'c');
   EXPECT_FALSE(restore.devices.runtimefs.valid());
@@ -141,6 +145,8 @@ TEST(Messages, RestoreKeepsAllItsDescriptors) {
   EXPECT_EQ(MarkOf(restore.snapshot.memory), 'm');
   EXPECT_EQ(MarkOf(restore.snapshot.overlay), 'v');
   EXPECT_EQ(MarkOf(restore.snapshot.kernel), 'k');
+  EXPECT_EQ(MarkOf(restore.snapshot.packed), 'P');
+  EXPECT_EQ(MarkOf(restore.snapshot.kernel_text), 't');
   EXPECT_EQ(MarkOf(restore.snapshot.plan), 'p');
   EXPECT_EQ(MarkOf(restore.devices.runtimefs), 'r');
   EXPECT_EQ(MarkOf(restore.devices.appfs), 'a');
