@@ -43,8 +43,7 @@ def arguments(guest, channel_fd, console, qmp_fd, memory=None, share=False, inco
     size = f"{guest.memory_mib}M"
     machine = MACHINE + (",memory-backend=ram" if memory else "")
     words = [*guest.program, "-nodefaults", "-no-user-config", "-no-reboot", "-display", "none", "-M", machine,
-             "-cpu", "host", "-smp", "1", "-m", size,
-             "-kernel", guest.kernel, "-initrd", guest.initramfs, "-append", guest.cmdline]
+             "-global", "virtio-mmio.force-legacy=false", "-cpu", "host", "-smp", "1", "-m", size]
     if memory:
         words += ["-object", f"memory-backend-file,id=ram,size={size},mem-path={memory},share={'on' if share else 'off'}"]
     for name, image in (("rootfs", guest.rootfs), ("appfs", guest.appfs)):
@@ -55,8 +54,9 @@ def arguments(guest, channel_fd, console, qmp_fd, memory=None, share=False, inco
               "-device", "virtserialport,chardev=requests,name=snapfaas.requests",
               "-chardev", f"file,id=console,path={console}", "-serial", "chardev:console",
               "-chardev", f"socket,id=qmp,fd={qmp_fd}", "-mon", "chardev=qmp,mode=control"]
-    if incoming:
-        words += ["-incoming", "defer"]
+    # What is loaded brings its kernel in its memory: reading the files again would only take time.
+    words += ["-incoming", "defer"] if incoming else ["-kernel", guest.kernel, "-initrd", guest.initramfs, "-append",
+                                                      guest.cmdline]
     return [str(word) for word in words]
 
 
@@ -167,7 +167,7 @@ def save(guest, folder, event):
         memory.truncate(guest.memory_mib << 20)
     with Machine(guest, folder, memory=saved.memory, share=True) as machine:
         machine.ask(event)
-        machine.qmp.run("stop")
+        # Not stopped by hand: a machine that was running when it was saved runs when it has been loaded.
         machine.qmp.run("migrate-set-capabilities", capabilities=IGNORE_SHARED)
         machine.qmp.run("migrate", uri=f"exec:cat > '{saved.state}'")
         deadline = time.monotonic() + SECONDS
