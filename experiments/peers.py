@@ -17,6 +17,8 @@ MEMORY_MIB = 128
 # What is to be shown: a restored function of ours answers so many times sooner than QEMU's.
 WANTED = 5
 OURS = {"primed": "primed, as a node does it", "mmap": "memory mapped privately, nothing ahead"}
+PEERS = {"qemu": "QEMU microvm", "firecracker": "Firecracker"}
+PEERS_WAYS = {"waiting_ms": "by a process that waited", "restore_ms": "by a process started for it"}
 
 
 def measure(run):
@@ -33,13 +35,19 @@ def measure(run):
 
 
 def prepare(run, app):
-    """The plan's images: the very files that our microVMs boot from, and what a peer needs beside them."""
+    """The very files that our microVMs boot from, and what each peer needs beside them."""
+    run.folder.mkdir(parents=True, exist_ok=True)
     runtime = images.Runtime(images.data_folder(), RUNTIME)
-    initramfs, appfs = images.prepare(run, runtime, app, run.folder)
-    said = run.snapfaas("run", "--boot", "--runtime", RUNTIME, "--app", run.root / "experiments/peer/command_line",
-                        "--memory", MEMORY_MIB, text="{}\n")
-    return {"kernel": str(runtime.kernel), "initramfs": str(initramfs), "rootfs": str(runtime.rootfs),
-            "appfs": str(appfs), "cmdline": f"{json.loads(said)} rdinit=/{images.RDINIT}"}
+    cmdline = json.loads(run.snapfaas("run", "--boot", "--runtime", RUNTIME, "--memory", MEMORY_MIB, "--app",
+                                      run.root / "experiments/peer/command_line", text="{}\n"))
+    plan = {"images": {"kernel": str(runtime.kernel), "rootfs": str(runtime.rootfs),
+                       "appfs": str(images.function_image(run, runtime, app, run.folder))}}
+    for peer in ["qemu"] + (["firecracker"] if run.firecracker else []):
+        plan[peer] = {"initramfs": str(images.initramfs(run, runtime, peer, run.folder)),
+                      "cmdline": f"{cmdline} rdinit=/{images.RDINIT[peer]}"}
+    if run.firecracker:
+        plan["firecracker"]["program"] = str(run.firecracker)
+    return plan
 
 
 def measure_peers(run, plan):
@@ -55,40 +63,54 @@ def measure_peers(run, plan):
 
 
 def render(samples, report):
-    ours, qemu = samples["ours"], samples["qemu"]
-    report.paragraph(f"""The same Linux, root file system and function ({RUNTIME}, {MEMORY_MIB} MiB, one vCPU, no
-        network) on the same KVM, one after the other. {qemu['version']} has its microvm machine with virtio-mmio, no
-        option ROMs and none of the old timers; its images, its own program and its libraries lie in memory, as ours
-        do. virtio-blk disks stand in for our persistent memory, and a program that runs before the guest's init names
-        them so: the guest is not changed.""")
-    report.paragraph("""*First answer*: of a boot, from the launch of the process; of a restore, from the request's
-        arrival. QEMU's saved state is what it migrates (`x-ignore-shared`), taken behind a first answer, so the
-        function is loaded and warm; its memory is a file in memory, mapped privately. *Waiting*: the process was
-        started ahead of the request, with its devices made and its memory mapped, and only loads the state; our shells
-        wait in the same way. Ours is a function snapshot, taken before the function's first request.""")
+    ours = samples["ours"]
+    there = [peer for peer in PEERS if peer in samples]
+    describe(samples, there, report)
     boot = spread(ours["boot_ms"], "boot")
-    peers_boot = spread(qemu["boot_ms"], "QEMU, boot")
     restored = {mode: spread(ours[mode], f"restore, {mode}") for mode in OURS}
-    rows = [["SnapFaaS", "boot", f"{boot}"], ["QEMU microvm", "boot", f"{peers_boot}"],
+    rows = [["SnapFaaS", "boot", f"{boot}"],
             *(["SnapFaaS", f"restore, {name}", f"{restored[mode]}"] for mode, name in OURS.items())]
-    claims = [Claim("QEMU microvm's boot ÷ ours, to the first answer", "×", None,
-                    ratio(peers_boot.median, boot.median, "boot"), better="higher")]
-    if "restore_failed" in qemu:
-        rows.append(["QEMU microvm", "restore", "failed"])
-        report.paragraph(f"QEMU's restore failed: {qemu['restore_failed']}")
-    else:
-        for key, name in (("waiting_ms", "a waiting process"), ("restore_ms", "a process started for it")):
-            peers = spread(qemu[key], f"QEMU, {name}")
-            rows.append(["QEMU microvm", f"restore, {name}", f"{peers}"])
-            claims.append(Claim(f"QEMU microvm's restore by {name} ÷ ours, request to answer", "×", None,
-                                ratio(peers.median, restored["primed"].median, "restore"), better="higher"))
-    report.compare(claims, f"""a page fault, an exit and a process cost all of them ten to fifty times what they do on
-        hardware. At least {WANTED} times is what we want of a restore.""")
+    claims = []
+    for peer in there:
+        for way, name, own in (("boot_ms", "boot", boot),
+                               *((way, f"restore, {name}", restored["primed"]) for way, name in PEERS_WAYS.items())):
+            if way not in samples[peer]:
+                rows.append([PEERS[peer], name, "failed"])
+                continue
+            theirs = spread(samples[peer][way], f"{PEERS[peer]}, {name}")
+            rows.append([PEERS[peer], name, f"{theirs}"])
+            claims.append(Claim(f"{PEERS[peer]}, {name} ÷ ours, to the first answer", "×", None,
+                                ratio(theirs.median, own.median, name), better="higher"))
+    report.compare(claims, """a page fault, an exit and a process cost each of them ten to fifty times what they do on
+        hardware.""")
+    report.paragraph(f"""These are ratios of a peer's time to ours, and ours is a primed restore there. What is wanted
+        of a restore is {WANTED} at least.""")
     report.table(["machine", "way", "first answer"], rows,
                  f"To the first answer: ms, medians of {boot.count} boots and {restored['primed'].count} restores (MAD)",
                  left=2)
-    if "saved" in qemu:
-        report.table(["saved state of QEMU's", "MiB"],
-                     [["memory, without holes", table.number(qemu["saved"]["memory_bytes"] / 2**20)],
-                      ["devices and vCPU", table.number(qemu["saved"]["state_bytes"] / 2**20, 2)]],
-                     "What QEMU keeps of a machine")
+    saved = [(PEERS[peer], samples[peer]["saved"]) for peer in there if "saved" in samples[peer]]
+    if saved:
+        report.table(["machine", "memory, MiB", "state, MiB"],
+                     [[name, table.number(sizes["memory_bytes"] / 2**20), table.number(sizes["state_bytes"] / 2**20, 2)]
+                      for name, sizes in saved], "What a peer keeps of a saved machine, holes left out")
+
+
+def describe(samples, there, report):
+    report.paragraph(f"""The same Linux, command line, root file system and function ({RUNTIME}, {MEMORY_MIB} MiB, one
+        vCPU, no network) on the same KVM, one machine after the other. The peers' programs, libraries and images lie in
+        memory, as ours do.""")
+    report.paragraph("""*First answer*: of a boot, from the launch of the process; of a restore, from the request's
+        arrival. A peer is saved behind a first answer, so its function is loaded and warm, and its memory is a file in
+        memory that is mapped privately. *A process that waited* was started ahead of the request and only loads the
+        state; our shells wait too. Ours is a function snapshot, taken before the function's first request.""")
+    if "qemu" in there:
+        report.paragraph(f"""{samples['qemu']['version']}: the microvm machine with virtio-mmio, no option ROMs and no
+            timers of old, and virtio-blk disks in the place of our persistent memory. A program that runs before the
+            guest's init gives the disks its names; no guest program is another. What is saved is what QEMU migrates,
+            with memory left out (`x-ignore-shared`).""")
+    if "firecracker" in there:
+        report.paragraph(f"""{samples['firecracker']['version']}: driven by its API; requests over vsock, since it has
+            no virtio-console, for which its guest has another init and another agent than ours.""")
+    for peer in there:
+        if "restore_failed" in samples[peer]:
+            report.paragraph(f"{PEERS[peer]} was not restored: {samples[peer]['restore_failed']}")

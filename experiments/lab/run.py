@@ -23,10 +23,11 @@ class Failed(Exception):
 class Run:
     """One run of one experiment. `scale` is "full" (the published figures), "quick" or "smoke" (the tests)."""
 
-    def __init__(self, root, snapfaas, scale, folder):
+    def __init__(self, root, snapfaas, scale, folder, firecracker=None):
         self.root = pathlib.Path(root)
         self.scale = scale
         self.folder = pathlib.Path(folder)  # for files of the experiment's own; kept
+        self.firecracker = firecracker  # a binary that the user has brought
         self.commands = []  # as they can be typed at the project's root
         self.host = {}  # of the measuring commands: where their microVMs ran
         self.accelerator = ""

@@ -54,3 +54,7 @@ def result_of(channel, seconds):
     if kind != "result":
         raise PeerFailed(f"the function answered with {kind}: {payload[:300]}")
     return payload
+
+
+def milliseconds(since):
+    return round((time.monotonic() - since) * 1000, 3)

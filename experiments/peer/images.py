@@ -7,7 +7,11 @@ import stat
 
 # Of our own devices, whose modules a peer's guest has no use for.
 OWN_MODULES = {"virtio_pmem", "nd_pmem", "nd_btt", "libnvdimm"}
-RDINIT = "disks"
+# By peer: the program that the kernel runs first, from the C file of that name, and the modules that it needs, in the
+# order of their loading.
+RDINIT = {"qemu": "disks", "firecracker": "vsock-guest"}
+MODULES = {"qemu": ("virtio_blk",),
+           "firecracker": ("virtio_blk", "vsock", "vmw_vsock_virtio_transport_common", "vmw_vsock_virtio_transport")}
 HERE = pathlib.Path(__file__).resolve().parent
 
 
@@ -77,27 +81,26 @@ def _padded(data):
     return data.ljust(_up(len(data)), b"\0")
 
 
-def peer_initramfs(own, disks, virtio_blk):
-    """`own`, the runtime's initramfs, and behind it what lays itself over it: another list of modules, the module of
-    the disks and the program `disks`, which is to be the kernel's rdinit."""
-    modules = [line for line in cpio_file(own, "modules.list").decode().split()
-               if pathlib.PurePath(line).stem not in OWN_MODULES]
-    added = "/modules/virtio_blk.ko"
-    more = [cpio_entry("modules/virtio_blk.ko", virtio_blk),
-            cpio_entry("modules.list", "".join(f"{line}\n" for line in [*modules, added]).encode()),
-            cpio_entry(RDINIT, disks, stat.S_IFREG | 0o755)]
+def peer_initramfs(own, name, program, modules):
+    """`own`, the runtime's initramfs, and behind it what lays itself over it: more modules ({name: content}), another
+    list of them, and the program `name`, which is to be the kernel's rdinit."""
+    listed = [line for line in cpio_file(own, "modules.list").decode().split()
+              if pathlib.PurePath(line).stem not in OWN_MODULES]
+    listed += [f"/modules/{module}.ko" for module in modules]
+    more = [*(cpio_entry(f"modules/{module}.ko", content) for module, content in modules.items()),
+            cpio_entry("modules.list", "".join(f"{line}\n" for line in listed).encode()),
+            cpio_entry(name, program, stat.S_IFREG | 0o755)]
     return _padded(own) + cpio(more)
 
 
-def prepare(run, runtime, app, folder):
-    """Makes the peer's initramfs and the function's image in `folder`: their paths."""
-    folder.mkdir(parents=True, exist_ok=True)
-    program = folder / RDINIT
-    run.command("cc", "-static", "-O2", "-s", "-o", program, HERE / "disks.c")
-    initramfs = folder / "initramfs.cpio"
-    module = next(runtime.modules.rglob("virtio_blk.ko"))
-    initramfs.write_bytes(peer_initramfs(runtime.initramfs.read_bytes(), program.read_bytes(), module.read_bytes()))
-    return initramfs, function_image(run, runtime, app, folder)
+def initramfs(run, runtime, peer, folder):
+    """Makes the peer's initramfs in `folder`: its path."""
+    program = folder / RDINIT[peer]
+    run.command("cc", "-static", "-O2", "-s", "-o", program, HERE / f"{RDINIT[peer].replace('-', '_')}.c")
+    modules = {name: next(runtime.modules.rglob(f"{name}.ko")).read_bytes() for name in MODULES[peer]}
+    made = folder / f"initramfs-{peer}.cpio"
+    made.write_bytes(peer_initramfs(runtime.initramfs.read_bytes(), RDINIT[peer], program.read_bytes(), modules))
+    return made
 
 
 def function_image(run, runtime, app, folder):

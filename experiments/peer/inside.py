@@ -11,17 +11,18 @@ import tempfile
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
-from peer import qemu  # noqa: E402
+from peer import firecracker, qemu  # noqa: E402
 from peer.channel import PeerFailed  # noqa: E402
+from peer.machine import Guest  # noqa: E402
 
+PEERS = {"qemu": qemu, "firecracker": firecracker}
 MEMORY = "/dev/shm"
-DATA_FOLDERS = ("/usr/share/seabios", "/usr/share/qemu")
 
 
 def resident(path, folder):
     """A copy of a file in memory, as `snapfaas host exec` keeps copies of our own: the emulated host reads the
     machine's files slowly, and no peer is to wait for that."""
-    return shutil.copy(path, pathlib.Path(folder) / pathlib.Path(path).name)
+    return str(shutil.copy(path, pathlib.Path(folder) / pathlib.Path(path).name))
 
 
 def resident_program(path, folder):
@@ -49,32 +50,43 @@ def resident_qemu(folder):
     return [*words, "-L", folder]
 
 
-def measure_qemu(plan, folder):
-    images = {name: resident(plan[name], folder) for name in ("kernel", "initramfs", "rootfs", "appfs")}
-    guest = qemu.Guest(resident_qemu(folder), cmdline=plan["cmdline"], memory_mib=plan["memory_mib"], **images)
+def measure_peer(peer, guest, plan, folder):
+    """Boots and restores of one peer, whose module is `peer`. A restore that does not work is said, not passed over."""
     event = plan["event"]
-    version = subprocess.run([*guest.program, "--version"], capture_output=True, text=True, check=True).stdout
-    boots = [qemu.boot(guest, folder, event) for _ in range(plan["boots"])]
-    made = {"version": version.splitlines()[0], "boot_ms": [one["response_ms"] for one in boots],
-            "warm_ms": [one["warm_ms"] for one in boots]}
+    said = subprocess.run([*guest.program, "--version"], capture_output=True, text=True, check=False).stdout
+    made = {"version": (said.strip() or "of unknown version").splitlines()[0],
+            "boot_ms": [peer.boot(guest, folder, event) for _ in range(plan["boots"])]}
     try:
-        saved = qemu.save(guest, folder, event)
-        made["saved"] = saved.sizes()
+        saved = peer.save(guest, folder, event)
+        restores = {"restore_ms": [], "waiting_ms": []}
         # In turn, so that what disturbs the machine disturbs both.
-        made["restore_ms"], made["waiting_ms"] = [], []
         for _ in range(plan["restores"]):
-            made["restore_ms"].append(qemu.restore(guest, folder, saved, event, waiting=False))
-            made["waiting_ms"].append(qemu.restore(guest, folder, saved, event, waiting=True))
+            restores["restore_ms"].append(peer.restore(guest, folder, saved, event, waiting=False))
+            restores["waiting_ms"].append(peer.restore(guest, folder, saved, event, waiting=True))
+        made.update(restores, saved=saved.sizes())
     except PeerFailed as error:
         made["restore_failed"] = str(error)
     return made
 
 
+def measure(plan):
+    """Each peer has the memory to itself."""
+    results = {}
+    for name, peer in PEERS.items():
+        if name not in plan:
+            continue
+        with tempfile.TemporaryDirectory(dir=MEMORY, prefix="peers-") as folder:
+            program = resident_qemu(folder) if peer is qemu else resident_program(plan[name]["program"], folder)
+            files = {what: resident(path, folder)
+                     for what, path in {**plan["images"], "initramfs": plan[name]["initramfs"]}.items()}
+            guest = Guest(program, cmdline=plan[name]["cmdline"], memory_mib=plan["memory_mib"], **files)
+            results[name] = measure_peer(peer, guest, plan, folder)
+    return results
+
+
 def main(plan_path, results_path):
     plan = json.loads(pathlib.Path(plan_path).read_text())
-    with tempfile.TemporaryDirectory(dir=MEMORY, prefix="peers-") as folder:
-        results = {"qemu": measure_qemu(plan, folder)}
-    pathlib.Path(results_path).write_text(json.dumps(results, indent=1) + "\n")
+    pathlib.Path(results_path).write_text(json.dumps(measure(plan), indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@ A saved state is what QEMU migrates, without RAM (x-ignore-shared), and RAM is a
 by the machine that is saved, mapped privately by those that are restored from it.
 """
 
-import contextlib
 import json
 import pathlib
 import shutil
@@ -12,12 +11,14 @@ import socket
 import subprocess
 import time
 
-from peer.channel import Channel, PeerFailed, frame, result_of
+from peer.channel import Channel, PeerFailed, frame, milliseconds, result_of
+from peer.machine import Saved, program_said
 
 # Debian's second build has this machine alone and loads ten libraries instead of fifty.
 PROGRAMS = ("qemu-system-x86_64-microvm", "qemu-system-x86_64")
-# No option ROMs (the firmware finds the kernel by itself), and none of the old devices that a Linux guest can do without.
-MACHINE = "microvm,accel=kvm,x-option-roms=off,pit=off,pic=off,rtc=off,auto-kernel-cmdline=off"
+# No option ROMs: the firmware finds the kernel by itself. Neither timer nor interrupt controller of old; but the clock,
+# without which Linux looks for it for seconds.
+MACHINE = "microvm,accel=kvm,x-option-roms=off,pit=off,pic=off,rtc=on,auto-kernel-cmdline=off"
 SECONDS = 120
 
 
@@ -27,15 +28,6 @@ def find_program():
         if found:
             return found
     raise PeerFailed("QEMU is not installed: " + " and ".join(PROGRAMS) + " are missing")
-
-
-class Guest:
-    """What a machine is made of; all paths."""
-
-    def __init__(self, program, kernel, initramfs, rootfs, appfs, cmdline, memory_mib):
-        self.program = list(program)  # with what its loader needs
-        self.kernel, self.initramfs, self.rootfs, self.appfs = kernel, initramfs, rootfs, appfs
-        self.cmdline, self.memory_mib = cmdline, memory_mib
 
 
 def arguments(guest, channel_fd, console, qmp_fd, memory=None, share=False, incoming=False):
@@ -52,6 +44,7 @@ def arguments(guest, channel_fd, console, qmp_fd, memory=None, share=False, inco
     words += ["-device", "virtio-rng-device", "-device", "virtio-serial-device",
               "-chardev", f"socket,id=requests,fd={channel_fd}",
               "-device", "virtserialport,chardev=requests,name=snapfaas.requests",
+              "-chardev", "null,id=log", "-device", "virtserialport,chardev=log,name=snapfaas.log",
               "-chardev", f"file,id=console,path={console}", "-serial", "chardev:console",
               "-chardev", f"socket,id=qmp,fd={qmp_fd}", "-mon", "chardev=qmp,mode=control"]
     # What is loaded brings its kernel in its memory: reading the files again would only take time.
@@ -127,33 +120,14 @@ class Machine:
         self._process.wait(SECONDS)
 
     def _ended(self):
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(5)
-        texts = [path.read_text(errors="replace").strip()[-600:] for path in (self._said, self._console)
-                 if path.exists()]
-        return f"QEMU has ended (code {self._process.returncode}): " + " | ".join(text for text in texts if text)
-
-
-def milliseconds(since):
-    return round((time.monotonic() - since) * 1000, 3)
+        return program_said("QEMU", self._process, self._said, self._console)
 
 
 def boot(guest, folder, event):
-    """A boot: milliseconds from launch to the first answer, and from a second request to its answer."""
+    """A boot: milliseconds from the process's launch to the first answer."""
     with Machine(guest, folder) as machine:
         machine.ask(event)
-        first = milliseconds(machine.launched)
-        again = time.monotonic()
-        machine.ask(event)
-        return {"response_ms": first, "warm_ms": milliseconds(again)}
-
-
-class Saved:
-    def __init__(self, folder):
-        self.memory, self.state = pathlib.Path(folder) / "memory", pathlib.Path(folder) / "state"
-
-    def sizes(self):
-        return {"memory_bytes": self.memory.stat().st_blocks * 512, "state_bytes": self.state.stat().st_size}
+        return milliseconds(machine.launched)
 
 
 IGNORE_SHARED = [{"capability": "x-ignore-shared", "state": True}]
@@ -162,7 +136,7 @@ IGNORE_SHARED = [{"capability": "x-ignore-shared", "state": True}]
 def save(guest, folder, event):
     """Boots a machine and saves it behind its first answer: the function is loaded, and what a request touches is
     warm."""
-    saved = Saved(folder)
+    saved = Saved(folder, "qemu")
     with open(saved.memory, "wb") as memory:
         memory.truncate(guest.memory_mib << 20)
     with Machine(guest, folder, memory=saved.memory, share=True) as machine:
