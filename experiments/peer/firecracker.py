@@ -99,6 +99,11 @@ class Machine:
         self._requests.sendall(frame("event", event))
         return result_of(Channel(self._requests, self._ended), SECONDS)
 
+    def hang_up(self):
+        """A connection would not outlive a snapshot; the guest's listener does."""
+        self._requests.close()
+        self._requests = None
+
     def _send(self, method, path, body):
         try:
             self._api.request(method, path, None if body is None else json.dumps(body),
@@ -157,6 +162,7 @@ def save(guest, folder, event):
     saved = Saved(folder, "firecracker")
     with Machine(guest, folder) as machine:
         _boot(machine, guest, event)
+        machine.hang_up()
         for request in save_requests(saved):
             machine.call(*request)
     return saved

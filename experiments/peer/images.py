@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import shutil
 import stat
 
 # Of our own devices, whose modules a peer's guest has no use for.
@@ -106,8 +107,8 @@ def initramfs(run, runtime, peer, folder):
 def function_image(run, runtime, app, folder):
     """The function's file system, made as ours is: compiled where its language can be."""
     stage = folder / "stage"
-    run.command("rm", "-rf", stage)
-    run.command("cp", "-RL", app, stage)
+    shutil.rmtree(stage, ignore_errors=True)
+    shutil.copytree(app, stage, ignore=shutil.ignore_patterns("__pycache__"))
     command = runtime.compile_command()
     if command:
         run.command(*command, stage, stage)
