@@ -92,9 +92,8 @@ def render(samples, report):
         hardware.""")
     report.paragraph(f"""These are ratios of a peer's time to ours, and ours is a primed restore there. What is wanted
         of a restore is {WANTED} at least.""")
-    report.table(["machine", "way", "first answer"], rows,
-                 f"To the first answer: ms, medians of {boot.count} boots and {restored['primed'].count} restores (MAD)",
-                 left=2)
+    counts = f"{boot.count} boots and {restored['primed'].count} restores"
+    report.table(["machine", "way", "first answer"], rows, f"To the first answer: ms, medians of {counts} (MAD)", left=2)
     saved = [(PEERS[peer], samples[peer]["saved"]) for peer in there if "saved" in samples[peer]]
     if saved:
         report.table(["machine", "memory, MiB", "state, MiB"],

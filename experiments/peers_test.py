@@ -11,6 +11,7 @@ import textwrap
 import threading
 import types
 import unittest
+from unittest import mock
 
 import peers
 from lab import report
@@ -51,7 +52,7 @@ FAKE_QEMU = """
     listen(["quit"])
 """
 
-# Firecracker's API, and a guest behind its vsock that does not listen at once. What it was asked is in a file beside it.
+# Firecracker's API, and a guest behind its vsock that does not listen at once. What it was asked, a file keeps.
 FAKE_FIRECRACKER = """
     import http.server, json, pathlib, socket, socketserver, sys, threading
     asked = pathlib.Path(__file__).with_suffix(".asked")
@@ -273,7 +274,30 @@ class InsideTest(unittest.TestCase):
         peer = types.SimpleNamespace(boot=lambda *_: 5.0, save=fail)
         guest = machine.Guest([sys.executable], "", "", "", "", "", 128)
         made = inside.measure_peer(peer, guest, {"event": "{}", "boots": 2, "restores": 1}, "/nowhere")
-        self.assertEqual(made, {"version": f"Python {platform.python_version()}", "boot_ms": [5.0, 5.0], "restore_failed": "state blocked"})
+        self.assertEqual(made, {"version": f"Python {platform.python_version()}", "boot_ms": [5.0, 5.0],
+                                "restore_failed": "state blocked"})
+
+
+class PlanTest(unittest.TestCase):
+    def plan(self, binary):
+        files = types.SimpleNamespace(kernel="/k/vmlinux", rootfs="/r/rootfs.erofs")
+        with tempfile.TemporaryDirectory() as folder, \
+                mock.patch.multiple(images, Runtime=lambda *_: files, function_image=lambda *_: "/w/appfs.erofs",
+                                    initramfs=lambda _, __, peer, ___: f"/w/{peer}.cpio"):
+            run = types.SimpleNamespace(folder=pathlib.Path(folder), root=pathlib.Path("/p"), firecracker=binary,
+                                        snapfaas=lambda *_, text: '"console=ttyS0 quiet"\n')
+            return peers.prepare(run, "/app")
+
+    def test_the_guest_has_our_files_and_our_command_line(self):
+        plan = self.plan(None)
+        self.assertEqual(plan, {"images": {"kernel": "/k/vmlinux", "rootfs": "/r/rootfs.erofs",
+                                           "appfs": "/w/appfs.erofs"},
+                                "qemu": {"initramfs": "/w/qemu.cpio", "cmdline": "console=ttyS0 quiet rdinit=/disks"}})
+
+    def test_firecracker_is_measured_where_one_was_brought(self):
+        self.assertEqual(self.plan(pathlib.Path("/b/firecracker"))["firecracker"],
+                         {"initramfs": "/w/firecracker.cpio", "cmdline": "console=ttyS0 quiet rdinit=/vsock-guest",
+                          "program": "/b/firecracker"})
 
 
 class RenderTest(unittest.TestCase):

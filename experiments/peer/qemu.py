@@ -37,7 +37,8 @@ def arguments(guest, channel_fd, console, qmp_fd, memory=None, share=False, inco
     words = [*guest.program, "-nodefaults", "-no-user-config", "-no-reboot", "-display", "none", "-M", machine,
              "-global", "virtio-mmio.force-legacy=false", "-cpu", "host", "-smp", "1", "-m", size]
     if memory:
-        words += ["-object", f"memory-backend-file,id=ram,size={size},mem-path={memory},share={'on' if share else 'off'}"]
+        sharing = "on" if share else "off"
+        words += ["-object", f"memory-backend-file,id=ram,size={size},mem-path={memory},share={sharing}"]
     for name, image in (("rootfs", guest.rootfs), ("appfs", guest.appfs)):
         words += ["-drive", f"id={name},file={image},format=raw,if=none,readonly=on",
                   "-device", f"virtio-blk-device,drive={name}"]

@@ -35,7 +35,8 @@ static void check(int result, const char* what) {
   if (result < 0) die(what);
 }
 
-// --- init -------------------------------------------------------------------------------------------------------------
+// --- init
+// -------------------------------------------------------------------------------------------------------------
 
 static void load_modules(void) {
   FILE* list = fopen("/modules.list", "re");
@@ -76,7 +77,8 @@ static void start_guest(void) {
   die(arguments[0]);
 }
 
-// --- agent ------------------------------------------------------------------------------------------------------------
+// --- agent
+// ------------------------------------------------------------------------------------------------------------
 
 static void run_bootstrap(const int fds[6]) {
   static char text[4096];
@@ -87,8 +89,12 @@ static void run_bootstrap(const int fds[6]) {
   int count = 0;
   for (char* word = strtok(text, "\n"); word && count < 32; word = strtok(NULL, "\n")) arguments[count++] = word;
   for (int target = 0; target < 6; ++target) check(dup2(fds[target], target), "dup2");
-  char* const environment[] = {"LAMBDA_TASK_ROOT=/var/task", "LANG=C.UTF-8", "TZ=:UTC", "HOME=/tmp",
-                               "PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin", NULL};
+  char* const environment[] = {"LAMBDA_TASK_ROOT=/var/task",
+                               "LANG=C.UTF-8",
+                               "TZ=:UTC",
+                               "HOME=/tmp",
+                               "PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin",
+                               NULL};
   setsid();
   execve(arguments[0], arguments, environment);
   die(arguments[0]);
@@ -139,8 +145,12 @@ static void serve(void) {
   check(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, requests), "socketpair");
   check(pipe2(down, O_CLOEXEC), "pipe");
   check(pipe2(up, O_CLOEXEC), "pipe");
-  const int fds[6] = {out_of_the_way(open("/dev/null", O_RDWR)), 1, 2, out_of_the_way(requests[1]),
-                      out_of_the_way(down[0]), out_of_the_way(up[1])};
+  const int fds[6] = {out_of_the_way(open("/dev/null", O_RDWR)),
+                      1,
+                      2,
+                      out_of_the_way(requests[1]),
+                      out_of_the_way(down[0]),
+                      out_of_the_way(up[1])};
   const pid_t child = fork();
   check(child, "fork");
   if (child == 0) run_bootstrap(fds);
