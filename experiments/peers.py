@@ -93,7 +93,8 @@ def render(samples, report):
     report.paragraph(f"""These are ratios of a peer's time to ours, and ours is a primed restore there. What is wanted
         of a restore is {WANTED} at least.""")
     counts = f"{boot.count} boots and {restored['primed'].count} restores"
-    report.table(["machine", "way", "first answer"], rows, f"To the first answer: ms, medians of {counts} (MAD)", left=2)
+    report.table(["machine", "way", "first answer"], rows,
+                 f"To the first answer: ms, medians of {counts} (MAD)", left=2)
     saved = [(PEERS[peer], samples[peer]["saved"]) for peer in there if "saved" in samples[peer]]
     if saved:
         report.table(["machine", "memory, MiB", "state, MiB"],

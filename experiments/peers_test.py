@@ -52,7 +52,8 @@ FAKE_QEMU = """
     listen(["quit"])
 """
 
-# Firecracker's API, and a guest behind its vsock that does not listen at once. What it was asked, a file keeps.
+# Firecracker's API, and a guest behind its vsock: it does not listen at once, and ends its first connection.
+# What it was asked, a file keeps.
 FAKE_FIRECRACKER = """
     import http.server, json, pathlib, socket, socketserver, sys, threading
     asked = pathlib.Path(__file__).with_suffix(".asked")
@@ -64,6 +65,10 @@ FAKE_FIRECRACKER = """
         listener.bind(vsock[0] if vsock else sys.argv[2].replace(".api", ".vsock"))
         listener.listen()
         listener.accept()[0].close()
+        early = listener.accept()[0]
+        early.recv(100)
+        early.sendall(b"OK 1073741824\\n")
+        early.close()
         while True:
             host = listener.accept()[0]
             if host.recv(100) == b"CONNECT 1024\\n":

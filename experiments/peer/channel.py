@@ -13,6 +13,10 @@ def frame(kind, payload):
     return b"%s %d\n" % (kind.encode(), len(payload)) + payload
 
 
+class ChannelClosed(PeerFailed):
+    """The other side ended the stream."""
+
+
 class Channel:
     """Frames over a stream: `source` is anything with fileno() and recv(), `ended` says why nothing comes any more."""
 
@@ -44,7 +48,7 @@ class Channel:
         except ConnectionError:
             got = b""
         if not got:
-            raise PeerFailed(self._ended())
+            raise ChannelClosed(self._ended())
         self._bytes += got
 
 

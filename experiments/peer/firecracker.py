@@ -11,7 +11,7 @@ import socket
 import subprocess
 import time
 
-from peer.channel import Channel, PeerFailed, frame, milliseconds, result_of
+from peer.channel import Channel, ChannelClosed, PeerFailed, frame, milliseconds, result_of
 from peer.machine import Saved, program_said
 
 SECONDS = 120
@@ -93,16 +93,25 @@ class Machine:
         self.call("GET", "/", None)
 
     def ask(self, event):
-        """Sends the request and waits for its answer."""
-        if self._requests is None:
-            self._requests = self._until(self._connect)
-        self._requests.sendall(frame("event", event))
-        return result_of(Channel(self._requests, self._ended), SECONDS)
+        """Sends the request and waits for its answer. Behind a restore the guest's driver ends all connections when it
+        comes to it, one that has just been made too: the request is sent again then."""
+        return self._until(lambda: self._try_to_ask(event))
 
     def hang_up(self):
         """A connection would not outlive a snapshot; the guest's listener does."""
         self._requests.close()
         self._requests = None
+
+    def _try_to_ask(self, event):
+        self._requests = self._requests or self._connect()
+        if self._requests is None:
+            return None
+        try:
+            self._requests.sendall(frame("event", event))
+            return result_of(Channel(self._requests), SECONDS)
+        except (ChannelClosed, ConnectionError):
+            self.hang_up()
+            return None
 
     def _send(self, method, path, body):
         try:
