@@ -192,9 +192,10 @@ class ProgramTest(unittest.TestCase):
         self.assertEqual(self.main("bad", "--render")[0], 1)
 
     def test_an_unknown_name_is_wrong_usage(self):
-        with self.assertRaises(SystemExit) as ended:
-            self.main("goood")
-        self.assertEqual(ended.exception.code, 2)
+        for arguments in (["goood"], ["good", "--firecracker", str(self.root / "missing")]):
+            with self.assertRaises(SystemExit) as ended:
+                self.main(*arguments)
+            self.assertEqual(ended.exception.code, 2)
 
 
 class ModulesTest(unittest.TestCase):

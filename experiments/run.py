@@ -3,6 +3,7 @@
 
 import argparse
 import importlib
+import os
 import pathlib
 import sys
 import time
@@ -30,9 +31,13 @@ def parse(arguments, known):
     scale.add_argument("--smoke", dest="scale", action="store_const", const="smoke",
                        help="next to nothing, into build/experiments/smoke/: that it works at all")
     parser.add_argument("--render", action="store_true", help="draw again from the samples that were kept")
+    parser.add_argument("--firecracker", metavar="PATH", type=pathlib.Path,
+                        help="a Firecracker binary (1.8 or newer) for the experiment 'peers' to measure too")
     parser.add_argument("--snapfaas", default=HERE.parent / "build/bin/snapfaas", type=pathlib.Path,
                         help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
+    if options.firecracker and not os.access(options.firecracker, os.X_OK):
+        parser.error(f"--firecracker: {options.firecracker} is no program")
     names = [experiment.NAME for experiment in known]
     for name in options.names:
         if name not in names:
@@ -54,7 +59,8 @@ def samples_of(experiment, options, root, places):
     path = places.samples / f"{experiment.NAME}.json"
     if options.render:
         return run.kept_samples(path)
-    own = run.Run(root, options.snapfaas, options.scale, places.work / experiment.NAME)
+    own = run.Run(root, options.snapfaas, options.scale, places.work / experiment.NAME,
+                  options.firecracker and options.firecracker.resolve())
     kept = run.measure(experiment, own)
     run.keep(kept, path)
     return kept

@@ -23,10 +23,11 @@ class Failed(Exception):
 class Run:
     """One run of one experiment. `scale` is "full" (the published figures), "quick" or "smoke" (the tests)."""
 
-    def __init__(self, root, snapfaas, scale, folder):
+    def __init__(self, root, snapfaas, scale, folder, firecracker=None):
         self.root = pathlib.Path(root)
         self.scale = scale
         self.folder = pathlib.Path(folder)  # for files of the experiment's own; kept
+        self.firecracker = firecracker  # a binary that the user has brought
         self.commands = []  # as they can be typed at the project's root
         self.host = {}  # of the measuring commands: where their microVMs ran
         self.accelerator = ""
@@ -37,11 +38,11 @@ class Run:
         """What this scale is to do."""
         return {"full": full, "quick": quick, "smoke": smoke}[self.scale]
 
-    def snapfaas(self, *words):
-        """Runs `snapfaas WORDS...` and returns what it prints. Failed when it fails."""
-        return self.command(self._snapfaas, *words)
+    def snapfaas(self, *words, text=None):
+        """Runs `snapfaas WORDS...` and returns what it prints. `text` is what it reads. Failed when it fails."""
+        return self.command(self._snapfaas, *words, text=text)
 
-    def command(self, *words, environment=None):
+    def command(self, *words, environment=None, text=None):
         """As `snapfaas`, of any program."""
         words = [str(word) for word in words]
         shown = shlex.join(self._shown(word) for word in words)
@@ -49,7 +50,7 @@ class Run:
             self.commands.append(shown)
         print(f"    {shown}", flush=True)
         # What a command says of its progress would bury everything else.
-        done = subprocess.run(words, cwd=self.root, capture_output=True, text=True, stdin=subprocess.DEVNULL,
+        done = subprocess.run(words, cwd=self.root, capture_output=True, text=True, input=text or "",
                               timeout=COMMAND_SECONDS, env={**os.environ, **(environment or {})})
         if done.returncode != 0:
             raise Failed(f"exit code {done.returncode} of {shown}\n{last_lines(done.stderr or done.stdout)}")
