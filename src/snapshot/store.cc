@@ -182,8 +182,7 @@ Status LoadedSnapshot::TakeWorkingPages(const SnapshotFiles& files) {
   packed_ = std::move(*packed);
   const std::vector<MapExtent> extents =
       Outside(ExtentsOfWorkingPages(*files.working_set), InMemoryRuns(plan_.extents));
-  std::vector<PageRun> runs;
-  for (const MapExtent& extent : extents) runs.push_back(extent.run);
+  const std::vector<PageRun> runs = RunsFrom(ImageFile::kPacked, extents);
   // Each extent costs a restore a mapping; what the packed pages cover as a whole needs none of its own.
   std::erase_if(plan_.extents, [&runs](const MapExtent& extent) { return Subtract({extent.run}, runs).empty(); });
   plan_.extents.insert(plan_.extents.end(), extents.begin(), extents.end());
