@@ -37,9 +37,9 @@ class Run:
         """What this scale is to do."""
         return {"full": full, "quick": quick, "smoke": smoke}[self.scale]
 
-    def snapfaas(self, *words):
+    def snapfaas(self, *words, environment=None):
         """Runs `snapfaas WORDS...` and returns what it prints. Failed when it fails."""
-        return self.command(self._snapfaas, *words)
+        return self.command(self._snapfaas, *words, environment=environment)
 
     def command(self, *words, environment=None):
         """As `snapfaas`, of any program."""

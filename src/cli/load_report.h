@@ -56,7 +56,8 @@ struct FunctionSummary {
 struct LoadSummary {
   std::string name;             // of the run
   double duration_seconds = 0;  // of the workload
-  double seconds = 0;           // to the last answer
+  double began_unix_seconds = 0;
+  double seconds = 0;  // to the last answer
   OutcomeCounts outcomes;
   StartCounts starts;
   uint64_t succeeded_in_time = 0;  // before the workload's end
@@ -65,6 +66,7 @@ struct LoadSummary {
   LatencySpread restored;
   LatencySpread cold;
   LatencySpread queued;                    // of requests that functions answered: until they had a microVM
+  LatencySpread scheduling;                // of the same: until their function was called
   LatencySpread lag;                       // of all requests
   std::vector<FunctionSummary> functions;  // in the workload's order
   uint64_t budget_mib = 0;

@@ -88,10 +88,12 @@ OrderedJson ToJson(const LoadSummary& summary) {
                         {"restored", ToJson(summary.restored)},
                         {"warm", ToJson(summary.warm)}}},
                       {"queued_ms", ToJson(summary.queued)},
+                      {"scheduling_ms", ToJson(summary.scheduling)},
                       {"send_lag_ms", ToJson(summary.lag)},
                       {"memory_budget_mib", summary.budget_mib},
                       {"peak_reserved_mib", summary.peak_reserved_mib},
                       {"idle_before", summary.idle_before}};
+  if (summary.began_unix_seconds > 0) json["began_unix"] = Rounded(summary.began_unix_seconds);
   if (summary.counts) json["counts"] = *summary.counts;
   json["problems"] = summary.problems;
   json["functions"] = std::move(functions);

@@ -1,0 +1,245 @@
+"""The cluster experiment and what it measures with: shares of the CPU, the node's steps, and its page."""
+
+import contextlib
+import io
+import json
+import os
+import pathlib
+import sys
+import tempfile
+import time
+import unittest
+from unittest import mock
+
+import cluster
+from lab import cpu_share, node, report, run
+from lab.cpu_share import Shares
+
+
+def load_report(due_ms=1000, latency_ms=200):
+    """Of a run that began at 100 s, with one request."""
+    return {"runs": [{"name": "load", "began_unix": 100.0, "last_answer_seconds": 4.0,
+                      "counts": {"shells_started": 2, "shells_starting_ms": 400}}],
+            "sample_columns": ["run", "function", "due_ms", "latency_ms", "response_ms", "queued_ms", "restore_ms",
+                               "load_ms", "run_ms", "total_ms", "start"],
+            "samples": [["load", "f", due_ms, latency_ms, 200, 10, 40, 20, 100, 190, "restored"]]}
+
+
+class SharesTest(unittest.TestCase):
+    SHARES = Shares([(100.5, 400, 0), (101.0, 100, 300), (101.5, 1, 1), (102.0, 200, 200)])
+
+    def test_between_two_times_windows_count_by_what_was_asked_for(self):
+        self.assertEqual(self.SHARES.between(100.1, 100.4), 1)
+        self.assertEqual(self.SHARES.between(100.6, 100.9), 0.25)
+        self.assertEqual(self.SHARES.between(100.1, 100.9), 500 / 800)
+        self.assertEqual(self.SHARES.between(200, 300), 1)
+        self.assertEqual(Shares([]).between(0, 1), 1)
+
+    def test_speeds_begin_with_the_run_and_last_where_nothing_was_asked_for(self):
+        slow, slower = (round(cpu_share.speed_of(share), 4) for share in (0.5, 0.25))
+        self.assertLess(slower, slow)
+        self.assertEqual(self.SHARES.speeds(100.6), [[0.0, slower], [0.4, slower], [0.9, slow]])
+        self.assertEqual(Shares([]).speeds(0), [])
+
+    def test_a_host_that_got_nothing_still_has_a_speed(self):
+        self.assertEqual(Shares([(1, 5, 5), (2, 0, 100)]).speeds(0), [[1, 0.01]])
+
+    def test_timers_take_their_part_however_slow_it_is(self):
+        self.assertEqual(cpu_share.speed_of(1), 1)
+        self.assertAlmostEqual(cpu_share.speed_of(0.6), 0.5)
+        self.assertEqual(cpu_share.speed_of(0), cpu_share.LEAST_SPEED)
+
+    def test_undisturbed_results_take_as_much_less_as_the_host_was_slower(self):
+        disturbed = load_report(due_ms=600)
+        made = cpu_share.undisturbed(disturbed, Shares([(100.5, 400, 0), (101.0, 60, 40), (104, 300, 0)]))
+        self.assertEqual(made["samples"][0][2:], [600, 100, 100, 5, 20, 10, 50, 95, "restored"])
+        # Shells were made all the while.
+        self.assertEqual(made["runs"][0]["counts"],
+                         {"shells_started": 2, "shells_starting_ms": round(400 * cpu_share.speed_of(760 / 800))})
+        self.assertEqual(disturbed, load_report(due_ms=600))
+
+    def test_a_process_is_watched(self):
+        with cpu_share.watched(os.getpid()) as windows:
+            until = time.monotonic() + 0.35
+            while time.monotonic() < until:
+                pass
+        self.assertGreater(len(windows), 1)
+        self.assertGreater(sum(window[1] for window in windows), 50)
+
+    def test_one_that_is_gone_has_no_windows(self):
+        with cpu_share.watched(2**22 + 1) as windows:
+            pass
+        self.assertEqual(windows, [])
+
+
+class NodeTest(unittest.TestCase):
+    def setUp(self):
+        scratch = tempfile.TemporaryDirectory()
+        self.addCleanup(scratch.cleanup)
+        self.folder = pathlib.Path(scratch.name)
+        root = pathlib.Path(node.__file__).resolve().parents[2]
+        self.run = run.Run(root, sys.executable, "smoke", self.folder)
+        self.said = []
+        self.fails = set()
+        self.run.snapfaas = self.snapfaas
+        quiet = contextlib.redirect_stdout(io.StringIO())
+        quiet.__enter__()
+        self.addCleanup(quiet.__exit__, None, None, None)
+
+    def snapfaas(self, *words, environment=None):
+        """A `snapfaas` that notes what it is told."""
+        words = [str(word) for word in words]
+        self.said.append((words, environment))
+        if words[0] in self.fails:
+            raise run.Failed(words[0])
+        if words[0] == "status":
+            return '{"url": "http://127.0.0.1:9"}'
+        if words[0] == "host":
+            raise run.Failed("there is none")
+        if "--json" in words:
+            pathlib.Path(words[-1]).write_text(json.dumps(load_report()))
+        return ""
+
+    def test_a_step_is_taken_again_where_the_host_got_too_little(self):
+        shares = iter([0.5, 0.79, 0.8, 0.9])
+        with mock.patch.object(node, "cpu_share_of", lambda *_: next(shares)), \
+                contextlib.redirect_stdout(io.StringIO()) as said:
+            self.assertEqual(node.measure(self.run, "costs", tries=5), 0.8)
+            self.assertEqual(self.commands().count("bench"), 3)
+            self.assertEqual(said.getvalue().count("once more"), 2)
+            shares = iter([0.1, 0.2, 0.3])
+            self.assertEqual(node.measure(self.run, "bare", tries=2), 0.2)
+        self.assertIn("got 20 %: the figures are coarse", said.getvalue())
+
+    def commands(self):
+        return [words[0] for words, _ in self.said]
+
+    def test_what_is_checked_is_loaded_twice_with_different_arrivals(self):
+        with mock.patch.object(node.time, "sleep"):
+            node.measure(self.run, "one")
+        loads = [(words, environment) for words, environment in self.said if words[0] == "bench"]
+        self.assertEqual([words[words.index("--seed") + 1] for words, _ in loads],
+                         [str(node.COSTS_SEED), str(node.CHECKED_SEED)])
+        self.assertEqual([pathlib.Path(words[-1]).name for words, _ in loads], ["one-costs.json", "one.json"])
+        self.assertTrue(all(environment == {"SNAPFAAS_ENDPOINT": "http://127.0.0.1:9"} for _, environment in loads))
+        self.assertEqual(self.commands()[-1], "down")
+        self.assertIn(f"budget_mib = {8 * node.VM_MIB}", (self.folder / "one.toml").read_text())
+
+    def test_a_node_is_down_also_after_a_failure(self):
+        self.fails = {"bench"}
+        with self.assertRaises(run.Failed):
+            node.measure(self.run, "costs")
+        self.assertEqual(self.commands()[-1], "down")
+
+    def test_every_step_has_a_workload(self):
+        for name, _ in node.STEPS.values():
+            self.assertTrue(node.workload(self.run, name).exists(), name)
+
+    def test_a_shortened_workload_finds_its_functions(self):
+        text = node.shortened(self.run, "sim-costs", 7).read_text()
+        self.assertIn("\nduration: 7\n", text)
+        self.assertIn(f"app: {self.run.root}/examples/lorem-python\n", text)
+        self.assertNotIn("../", text)
+
+    def test_costs_are_of_the_undisturbed_machine(self):
+        for name in ("costs", "one-costs", "bare"):
+            node.keep(self.folder / f"{name}.json", {**load_report(), "cpu_windows": [[99, 1, 0], [103, 60, 40]]})
+        words = node.costs_of(self.run, "one")
+        self.assertEqual(words[::2], ["--costs", "--costs", "--bare-costs"])
+        for path in words[1::2]:
+            made = json.loads(path.read_text())
+            self.assertEqual(made["samples"][0][3], 100)
+            self.assertNotIn("cpu_windows", made)
+
+    def test_only_what_is_checked_can_be_far(self):
+        def row(difference, checked=True):
+            return {"what": "x", "checked": checked, "difference_percent": difference}
+        self.assertEqual(node.far_rows({"check": [row(10), row(-10), row(0), row(90, False)]}, 10), [])
+        self.assertEqual(len(node.far_rows({"check": [row(10.1), row(-11), row(None)]}, 10)), 3)
+
+
+def point(gib, success, answers=10.0, scheduling=5.0):
+    return {"gib": gib, "functions": 4, "cpu_share": 0.5, "requests": 100, "success": success, "offered": 12.0,
+            "answers": answers, "cold": 0.25, "scheduling_p50": scheduling, "scheduling_p99": scheduling,
+            "latency_p50": 9.0}
+
+
+def samples(**changed):
+    small = {kind: [point(2, 0.5), point(4, 1.0)] for kind in cluster.SNAPSHOTS}
+    # Nothing was answered at all.
+    small["off"] = [point(2, 0.0, 0.0, None), point(4, 0.0, 0.0, None)]
+    return {"supposed": False, "real": {"one": point(1, 1.0), cluster.OFF: point(1, 0.9)},
+            "fidelity": {"one": {"cpu_share": 0.4, "rows": [
+                {"what": "success rate, %", "real": 100, "simulated": 98, "difference_percent": -2, "checked": True},
+                {"what": "launches", "real": 0, "simulated": 2, "difference_percent": None, "checked": False}]}},
+            "large": {"one": small}, **changed}
+
+
+class ClusterTest(unittest.TestCase):
+    KEPT = {"experiment": "cluster", "scale": "full", "commit": "abc", "measured": "2026-01-02", "seconds": 3.0,
+            "machine": {"cpu": "A CPU", "cpus": 2, "kernel": "6.1"}, "host": {}, "accelerator": "",
+            "guest_kernels": {}, "commands": [], "samples": {}}
+
+    def page_of(self, kept_samples):
+        with tempfile.TemporaryDirectory() as folder:
+            made = report.Report(self.KEPT, pathlib.Path(folder), cluster.TITLE)
+            with mock.patch.object(cluster, "draw"):
+                cluster.render(kept_samples, made)
+            return made.text()
+
+    def test_least_memory_is_where_success_stays(self):
+        points = [point(1, 1.0), point(2, 0.9), point(4, 0.99), point(8, 1.0)]
+        self.assertEqual(cluster.least_memory(points), 4)
+        self.assertIsNone(cluster.least_memory(points[:2]))
+
+    def test_page_has_the_difference_and_both_ends(self):
+        page = self.page_of(samples())
+        self.assertIn("| one function | success rate, % | 100 | 98 | -2.0 % |", page)
+        self.assertIn("| one function | launches | 0 | 2 | – |", page)
+        self.assertIn("| several, little memory | languages' | 100 | 90.0 |", page)
+        self.assertIn("| 2 | none: boots | 100 | 0.0 | 0.0 | – | – | 25.0 |", page)
+        self.assertIn("functions': 4 GiB", page)
+        self.assertNotIn("supposed", page)
+
+    def test_ratios_are_of_answers_that_there_are(self):
+        self.assertFalse([claim for claim in cluster.claims_of(samples()) if "÷" in claim.what])
+        large = {"one": {"off": [point(2, 1.0, 5.0, 100.0)], "on": [point(2, 1.0, 10.0, 4.0)]}}
+        ratios = [claim.ours for claim in cluster.claims_of(samples(large=large)) if "÷" in claim.what]
+        self.assertEqual(ratios, [2, 25])
+
+    def test_supposed_times_are_said_to_be(self):
+        self.assertIn("supposed, not measured", self.page_of(samples(supposed=True, real={}, fidelity={})))
+
+    def test_smoke_simulates_without_a_node(self):
+        root = pathlib.Path(cluster.__file__).resolve().parents[1]
+        told = []
+
+        def snapfaas(*words, **_):
+            told.append(words)
+            answer = {"functions": 1, "runs": [{
+                "cpu_share": 0.1, "outcomes": {"requests": 3}, "success_rate": 1, "offered_per_second": 2,
+                "succeeded_per_second": 2, "starts": {"cold_start_share": 0}, "scheduling_ms": {"count": 0},
+                "latency_ms": {"all": {"count": 0}}}]}
+            pathlib.Path(words[-1]).write_text(json.dumps(answer))
+            return ""
+
+        with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
+            made = run.Run(root, "snapfaas", "smoke", pathlib.Path(folder) / "work")
+            made.snapfaas = snapfaas
+            found = cluster.measure(made)
+        self.assertEqual({words[0] for words in told}, {"simulate"})
+        self.assertTrue(found["supposed"])
+        self.assertEqual(set(found["large"]["one"]), set(cluster.SNAPSHOTS))
+
+    def test_every_load_is_there(self):
+        root = pathlib.Path(cluster.__file__).resolve().parents[1]
+        made = run.Run(root, "snapfaas", "full", root)
+        for name in cluster.LOADS:
+            files = [word for word in cluster.source_of(made, name) if isinstance(word, pathlib.Path)]
+            self.assertTrue(files, name)
+            for path in files:
+                self.assertTrue(path.exists(), path)
+
+
+if __name__ == "__main__":
+    unittest.main()
