@@ -2,11 +2,10 @@
 """How near is the simulated node to the real one? Runs the sim-*.yaml workloads on a node, measures costs in runs of
 their own, and compares (docs/simulator.md).
 
-Usage: check_simulator.py [--snapfaas PROGRAM] [--tolerance PERCENT] [--tries N] FOLDER [STEP]...
+Usage: check_simulator.py [--snapfaas PROGRAM] [--tolerance PERCENT] FOLDER [STEP]...
 
 STEPs: costs, bare, one, several, crowded (runs of the real node), compare; all of them where none is named. FOLDER keeps
-the results, so that steps can be run one by one. A step during which other programs took much of the machine's CPU is
-run again, --tries times in all. Exit code 1 when the simulated node is not near enough.
+the results, so that steps can be run one by one. Exit code 1 when the simulated node is not near enough.
 """
 
 import argparse
@@ -23,7 +22,6 @@ from lab.run import Failed, Run  # noqa: E402
 def compare(run, tolerance):
     far = []
     for step in node.CHECKED:
-        print(f"{step}: the emulated host had {node.cpu_share_of(run, step) * 100:.0f} % of the CPU that it asked for")
         if node.far_rows(node.simulate_checked(run, step), tolerance):
             far.append(step)
     print("not near enough: " + ", ".join(far) if far else f"all within {tolerance:g} %")
@@ -34,7 +32,6 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--snapfaas", default=ROOT / "build/bin/snapfaas", type=pathlib.Path)
     parser.add_argument("--tolerance", default=10, type=float)
-    parser.add_argument("--tries", default=3, type=int)
     parser.add_argument("folder", type=pathlib.Path)
     parser.add_argument("steps", nargs="*", metavar="STEP")
     options = parser.parse_args()
@@ -43,17 +40,16 @@ def main():
         if step not in node.STEPS and step != "compare":
             parser.error(f"there is no step {step}: {', '.join(node.STEPS)}, compare")
     run = Run(ROOT, options.snapfaas.resolve(), "full", options.folder.resolve())
-    code = 0
+    measured = [step for step in steps if step != "compare"]
     try:
-        for step in steps:
-            if step == "compare":
-                code = compare(run, options.tolerance)
-            else:
-                node.measure(run, step, options.tries)
+        if measured:
+            with node.quiet_machine(run):
+                for step in measured:
+                    node.measure(run, step)
+        return compare(run, options.tolerance) if "compare" in steps else 0
     except Failed as error:
         print(error, file=sys.stderr)
         return 1
-    return code
 
 
 if __name__ == "__main__":

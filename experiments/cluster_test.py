@@ -1,75 +1,16 @@
-"""The cluster experiment and what it measures with: shares of the CPU, the node's steps, and its page."""
+"""The cluster experiment: the node that it measures with, and its page."""
 
 import contextlib
 import io
 import json
-import os
 import pathlib
 import sys
 import tempfile
-import time
 import unittest
 from unittest import mock
 
 import cluster
-from lab import cpu_share, node, report, run
-from lab.cpu_share import Shares
-
-
-def load_report(due_ms=1000, latency_ms=200):
-    """Of a run that began at 100 s, with one request."""
-    return {"runs": [{"name": "load", "began_unix": 100.0, "last_answer_seconds": 4.0,
-                      "counts": {"shells_started": 2, "shells_starting_ms": 400}}],
-            "sample_columns": ["run", "function", "due_ms", "latency_ms", "response_ms", "queued_ms", "restore_ms",
-                               "load_ms", "run_ms", "total_ms", "start"],
-            "samples": [["load", "f", due_ms, latency_ms, 200, 10, 40, 20, 100, 190, "restored"]]}
-
-
-class SharesTest(unittest.TestCase):
-    SHARES = Shares([(100.5, 400, 0), (101.0, 100, 300), (101.5, 1, 1), (102.0, 200, 200)])
-
-    def test_between_two_times_windows_count_by_what_was_asked_for(self):
-        self.assertEqual(self.SHARES.between(100.1, 100.4), 1)
-        self.assertEqual(self.SHARES.between(100.6, 100.9), 0.25)
-        self.assertEqual(self.SHARES.between(100.1, 100.9), 500 / 800)
-        self.assertEqual(self.SHARES.between(200, 300), 1)
-        self.assertEqual(Shares([]).between(0, 1), 1)
-
-    def test_speeds_begin_with_the_run_and_last_where_nothing_was_asked_for(self):
-        slow, slower = (round(cpu_share.speed_of(share), 4) for share in (0.5, 0.25))
-        self.assertLess(slower, slow)
-        self.assertEqual(self.SHARES.speeds(100.6), [[0.0, slower], [0.4, slower], [0.9, slow]])
-        self.assertEqual(Shares([]).speeds(0), [])
-
-    def test_a_host_that_got_nothing_still_has_a_speed(self):
-        self.assertEqual(Shares([(1, 5, 5), (2, 0, 100)]).speeds(0), [[1, 0.01]])
-
-    def test_timers_take_their_part_however_slow_it_is(self):
-        self.assertEqual(cpu_share.speed_of(1), 1)
-        self.assertAlmostEqual(cpu_share.speed_of(0.6), 0.5)
-        self.assertEqual(cpu_share.speed_of(0), cpu_share.LEAST_SPEED)
-
-    def test_undisturbed_results_take_as_much_less_as_the_host_was_slower(self):
-        disturbed = load_report(due_ms=600)
-        made = cpu_share.undisturbed(disturbed, Shares([(100.5, 400, 0), (101.0, 60, 40), (104, 300, 0)]))
-        self.assertEqual(made["samples"][0][2:], [600, 100, 100, 5, 20, 10, 50, 95, "restored"])
-        # Shells were made all the while.
-        self.assertEqual(made["runs"][0]["counts"],
-                         {"shells_started": 2, "shells_starting_ms": round(400 * cpu_share.speed_of(760 / 800))})
-        self.assertEqual(disturbed, load_report(due_ms=600))
-
-    def test_a_process_is_watched(self):
-        with cpu_share.watched(os.getpid()) as windows:
-            until = time.monotonic() + 0.35
-            while time.monotonic() < until:
-                pass
-        self.assertGreater(len(windows), 1)
-        self.assertGreater(sum(window[1] for window in windows), 50)
-
-    def test_one_that_is_gone_has_no_windows(self):
-        with cpu_share.watched(2**22 + 1) as windows:
-            pass
-        self.assertEqual(windows, [])
+from lab import node, report, run
 
 
 class NodeTest(unittest.TestCase):
@@ -81,6 +22,7 @@ class NodeTest(unittest.TestCase):
         self.run = run.Run(root, sys.executable, "smoke", self.folder)
         self.said = []
         self.fails = set()
+        self.accelerator = "kvm"
         self.run.snapfaas = self.snapfaas
         quiet = contextlib.redirect_stdout(io.StringIO())
         quiet.__enter__()
@@ -93,23 +35,10 @@ class NodeTest(unittest.TestCase):
         if words[0] in self.fails:
             raise run.Failed(words[0])
         if words[0] == "status":
-            return '{"url": "http://127.0.0.1:9"}'
-        if words[0] == "host":
-            raise run.Failed("there is none")
-        if "--json" in words:
-            pathlib.Path(words[-1]).write_text(json.dumps(load_report()))
+            return json.dumps({"url": "http://127.0.0.1:9", "accelerator": self.accelerator})
+        if words[0] == "doctor":
+            return json.dumps({"kvm": {"usable": self.accelerator == "kvm"}})
         return ""
-
-    def test_a_step_is_taken_again_where_the_host_got_too_little(self):
-        shares = iter([0.5, 0.79, 0.8, 0.9])
-        with mock.patch.object(node, "cpu_share_of", lambda *_: next(shares)), \
-                contextlib.redirect_stdout(io.StringIO()) as said:
-            self.assertEqual(node.measure(self.run, "costs", tries=5), 0.8)
-            self.assertEqual(self.commands().count("bench"), 3)
-            self.assertEqual(said.getvalue().count("once more"), 2)
-            shares = iter([0.1, 0.2, 0.3])
-            self.assertEqual(node.measure(self.run, "bare", tries=2), 0.2)
-        self.assertIn("got 20 %: the figures are coarse", said.getvalue())
 
     def commands(self):
         return [words[0] for words, _ in self.said]
@@ -141,15 +70,26 @@ class NodeTest(unittest.TestCase):
         self.assertIn(f"app: {self.run.root}/examples/lorem-python\n", text)
         self.assertNotIn("../", text)
 
-    def test_costs_are_of_the_undisturbed_machine(self):
-        for name in ("costs", "one-costs", "bare"):
-            node.keep(self.folder / f"{name}.json", {**load_report(), "cpu_windows": [[99, 1, 0], [103, 60, 40]]})
-        words = node.costs_of(self.run, "one")
-        self.assertEqual(words[::2], ["--costs", "--costs", "--bare-costs"])
-        for path in words[1::2]:
-            made = json.loads(path.read_text())
-            self.assertEqual(made["samples"][0][3], 100)
-            self.assertNotIn("cpu_windows", made)
+    def test_costs_are_of_other_runs_than_the_checked_one(self):
+        self.assertEqual([word if isinstance(word, str) else word.name for word in node.costs_of(self.run, "one")],
+                         ["--costs", "costs.json", "--costs", "one-costs.json", "--bare-costs", "bare.json"])
+
+    def test_the_emulated_host_is_on_its_own_clock_and_the_load_in_it(self):
+        self.accelerator = "emulated-host"
+        with node.quiet_machine(self.run):
+            with node.node_with(self.run, node.settings_of(1), "mine") as made:
+                made.load("w.yaml", 3, self.folder / "r.json")
+        said = [" ".join(words[:3]) for words, _ in self.said]
+        self.assertEqual([words for words in said if words.startswith("host")],
+                         ["host stop", "host start --own-clock", "host exec --", "host stop"])
+        self.assertEqual(made.accelerator, "emulated-host")
+
+    def test_with_kvm_there_is_no_emulated_host(self):
+        with node.quiet_machine(self.run):
+            with node.node_with(self.run, node.settings_of(1), "mine") as made:
+                made.load("w.yaml", 3, self.folder / "r.json")
+        self.assertNotIn("host", self.commands())
+        self.assertEqual(made.accelerator, "kvm")
 
     def test_only_what_is_checked_can_be_far(self):
         def row(difference, checked=True):
@@ -169,9 +109,9 @@ def samples(**changed):
     # Nothing was answered at all.
     small["off"] = [point(2, 0.0, 0.0, None), point(4, 0.0, 0.0, None)]
     return {"supposed": False, "real": {"one": point(1, 1.0), cluster.OFF: point(1, 0.9)},
-            "fidelity": {"one": {"cpu_share": 0.4, "rows": [
+            "fidelity": {"one": [
                 {"what": "success rate, %", "real": 100, "simulated": 98, "difference_percent": -2, "checked": True},
-                {"what": "launches", "real": 0, "simulated": 2, "difference_percent": None, "checked": False}]}},
+                {"what": "launches", "real": 0, "simulated": 2, "difference_percent": None, "checked": False}]},
             "large": {"one": small}, **changed}
 
 

@@ -31,7 +31,7 @@ class Run:
         self.host = {}  # of the measuring commands: where their microVMs ran
         self.accelerator = ""
         self.guest_kernels = {}  # by runtime
-        self._snapfaas = str(snapfaas)
+        self.program = str(snapfaas)
 
     def pick(self, full, quick, smoke):
         """What this scale is to do."""
@@ -39,7 +39,7 @@ class Run:
 
     def snapfaas(self, *words, environment=None):
         """Runs `snapfaas WORDS...` and returns what it prints. Failed when it fails."""
-        return self.command(self._snapfaas, *words, environment=environment)
+        return self.command(self.program, *words, environment=environment)
 
     def command(self, *words, environment=None):
         """As `snapfaas`, of any program."""
@@ -101,7 +101,7 @@ class Run:
         return folder, '{"case":"echo","value":1}'
 
     def _shown(self, word):
-        if word == self._snapfaas:
+        if word == self.program:
             return "build/bin/snapfaas"
         return word.removeprefix(f"{self.root}/")
 

@@ -65,8 +65,8 @@ void PrintStatus(const HostStatus& status, Output output) {
   }
 }
 
-Result<int> StartHost(const Context& context) {
-  const auto started = HostOf(context).Start(ImagesOf(context), TellProgress);
+Result<int> StartHost(const Context& context, host::HostClock clock) {
+  const auto started = HostOf(context).Start(ImagesOf(context), TellProgress, clock);
   if (!started) return Forward(started.error());
   PrintStatus(*started, Output::kText);
   return kExitOk;
@@ -137,7 +137,14 @@ void AddHostCommands(CLI::App& app, std::function<Result<Context>()> context, in
     return Exec(made, options->command, options->shares, where);
   }));
 
-  group->add_subcommand("start", "Start the emulated host; it runs until 'host stop'")->callback(callback(StartHost));
+  auto own_clock = std::make_shared<bool>(false);
+  auto* start = group->add_subcommand("start", "Start the emulated host; it runs until 'host stop'");
+  start->add_flag(
+      "--own-clock", *own_clock,
+      "Its clock counts instructions: what is measured in it does not depend on what else this machine does");
+  start->callback(callback([own_clock](const Context& made) {
+    return StartHost(made, *own_clock ? host::HostClock::kInstructions : host::HostClock::kReal);
+  }));
   group->add_subcommand("stop", "Power the emulated host off")->callback(callback(StopHost));
 
   auto json = std::make_shared<bool>(false);

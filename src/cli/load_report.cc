@@ -198,7 +198,6 @@ LoadSummary Summarize(const std::string& name, const Workload& workload, const L
   LoadSummary summary;
   summary.name = name;
   summary.duration_seconds = workload.duration_seconds;
-  summary.began_unix_seconds = run.began_unix_seconds;
   summary.seconds = run.seconds;
   std::vector<double> lags;
   lags.reserve(run.samples.size());

@@ -56,8 +56,7 @@ struct FunctionSummary {
 struct LoadSummary {
   std::string name;             // of the run
   double duration_seconds = 0;  // of the workload
-  double began_unix_seconds = 0;
-  double seconds = 0;  // to the last answer
+  double seconds = 0;           // to the last answer
   OutcomeCounts outcomes;
   StartCounts starts;
   uint64_t succeeded_in_time = 0;  // before the workload's end

@@ -93,7 +93,6 @@ OrderedJson ToJson(const LoadSummary& summary) {
                       {"memory_budget_mib", summary.budget_mib},
                       {"peak_reserved_mib", summary.peak_reserved_mib},
                       {"idle_before", summary.idle_before}};
-  if (summary.began_unix_seconds > 0) json["began_unix"] = Rounded(summary.began_unix_seconds);
   if (summary.counts) json["counts"] = *summary.counts;
   json["problems"] = summary.problems;
   json["functions"] = std::move(functions);

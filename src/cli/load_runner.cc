@@ -94,7 +94,6 @@ class Runner {
     }
     run_.states.push_back(*std::move(before));
     start_ns_ = MonotonicNanos();
-    run_.began_unix_seconds = static_cast<double>(RealtimeNanos()) / static_cast<double>(kSecond);
     asio::co_spawn(context_, Watch(), [this](const std::exception_ptr& failure) { NoteFailure(failure); });
     asio::steady_timer timer(context_);
     for (size_t i = 0; i < plan_.size(); ++i) {

@@ -18,7 +18,6 @@ namespace snapfaas::cli {
 
 struct LoadRun {
   std::vector<LoadSample> samples;  // in the plan's order
-  double began_unix_seconds = 0;    // 0: not by any clock
   double seconds = 0;               // to the last answer
   std::vector<NodeState> states;    // before the run first, then every so often
   std::optional<NodeState> after;   // where the node still answered

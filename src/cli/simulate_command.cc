@@ -22,9 +22,6 @@
 namespace snapfaas::cli {
 namespace {
 
-constexpr double kLeastSpeed = 1e-6;
-constexpr double kMostSeconds = 1e9;
-
 struct SimulateOptions {
   std::filesystem::path workload;
   std::vector<std::string> azure_2019;
@@ -42,7 +39,6 @@ struct SimulateOptions {
   std::optional<uint64_t> idle_seconds;
   std::optional<uint64_t> shells;
   std::optional<double> cpus;
-  std::string speeds;
   std::string snapshots = "on";
   std::optional<uint64_t> seed;
   uint32_t scale = 1;
@@ -98,28 +94,6 @@ Result<node::NodeConfig> ConfigOf(const SimulateOptions& options, const std::opt
     return Fail(ErrorCode::kInvalidArgument, "how much memory has the node? Add --budget, in MiB");
   }
   return config;
-}
-
-// [[seconds from the start, speed], ...].
-Result<std::vector<sim::SpeedChange>> ReadSpeeds(const std::string& path) {
-  auto text = ReadText(path);
-  if (!text) return Forward(text.error());
-  const auto wrong = [&path] {
-    return Fail(ErrorCode::kInvalidArgument,
-                "{}: a list of [seconds, speed] is expected, by time, with speeds above 0, in JSON", path);
-  };
-  const Json json = Json::parse(*text, nullptr, /*allow_exceptions=*/false);
-  if (!json.is_array()) return wrong();
-  std::vector<sim::SpeedChange> speeds;
-  for (const Json& pair : json) {
-    if (!pair.is_array() || pair.size() != 2 || !pair[0].is_number() || !pair[1].is_number()) return wrong();
-    const double seconds = pair[0].get<double>();
-    const double speed = pair[1].get<double>();
-    if (!(seconds >= 0 && seconds <= kMostSeconds && speed >= kLeastSpeed && speed <= 1 / kLeastSpeed)) return wrong();
-    speeds.push_back({static_cast<int64_t>(seconds * static_cast<double>(kSecond)), speed});
-    if (speeds.size() > 1 && speeds.back().at_ns < speeds[speeds.size() - 2].at_ns) return wrong();
-  }
-  return speeds;
 }
 
 Result<sim::Trace> ReadTrace(const SimulateOptions& options, uint64_t seed) {
@@ -219,11 +193,6 @@ Result<int> Simulated(const SimulateOptions& options) {
     return Fail(ErrorCode::kInvalidArgument, "how many processors has the node? Add --cpus");
   }
   simulation.cpus = options.cpus.value_or(costs->cpus.value_or(1));
-  if (!options.speeds.empty()) {
-    auto speeds = ReadSpeeds(options.speeds);
-    if (!speeds) return Forward(speeds.error());
-    simulation.speeds = *std::move(speeds);
-  }
 
   std::vector<LoadSummary> summaries;
   OrderedJson runs = OrderedJson::array();
@@ -294,9 +263,6 @@ void AddSimulateCommand(CLI::App& app, int& exit_code) {
   command->add_option("--idle-ttl", options->idle_seconds, "seconds that an idle microVM is kept");
   command->add_option("--shells", options->shells, "VMMs of each kind that wait");
   command->add_option("--cpus", options->cpus, "processors of the machine")->check(CLI::Range(0.01, 100'000.0));
-  command->add_option(
-      "--speeds", options->speeds,
-      "how fast the processors are over time, against those that costs are of: [[seconds, speed], ...]");
   command
       ->add_option("--snapshots", options->snapshots,
                    "on: of functions; base: of runtimes only; off: every microVM is booted; both: off, then on")

@@ -253,18 +253,6 @@ TEST_F(SimulateCommandTest, BootsTakeWhatABreakdownMeasured) {
   EXPECT_EQ(RunOf({"--snapshots", "off", "--boot-costs", boots, "--cpus", "1000"})["scheduling_ms"]["max"], 5100);
 }
 
-TEST_F(SimulateCommandTest, SpeedsOfTheMachineAreTaken) {
-  const Json run = RunOf({"--speeds", Write("speeds.json", "[[0, 0.5]]")});
-  EXPECT_EQ(run["latency_ms"]["warm"]["p50"], 24);
-  EXPECT_EQ(RunOf({"--speeds", Write("speeds.json", "[]")})["latency_ms"]["warm"]["p50"], 12);
-  for (const char* text :
-       {"{", "{}", "[1]", "[[0]]", "[[0, 0]]", "[[0, -1]]", "[[-1, 1]]", "[[5, 1], [4, 1]]", R"([[0, "1"]])"}) {
-    const Ran ran = SimulateLoad({"--speeds", Write("speeds.json", text)});
-    EXPECT_EQ(ran.exit_code, 2) << text;
-    EXPECT_THAT(ran.err, HasSubstr("speeds.json: a list of [seconds, speed] is expected")) << text;
-  }
-}
-
 TEST_F(SimulateCommandTest, TracesAreSimulated) {
   const std::string trace =
       Write("trace.csv", "app,func,end_timestamp,duration\na,f,10.5,0.5\na,f,90,0.25\na,g,20,1\n");

@@ -107,7 +107,7 @@ HostStatus StatusOf(const HostRecord& record, HostStatus::State state) {
   return status;
 }
 
-Result<HostRecord> Launch(const RunFolder& run, const HostImages& images) {
+Result<HostRecord> Launch(const RunFolder& run, const HostImages& images, HostClock clock) {
   const auto token = NewToken();
   if (!token) return Forward(token.error());
   const std::string token_text(token->begin(), token->end());
@@ -119,9 +119,9 @@ Result<HostRecord> Launch(const RunFolder& run, const HostImages& images) {
   record.port = *port;
   record.memory_mib = ChooseMemoryMib(AvailableMemoryMib());
   record.started_unix = RealtimeNanos() / 1'000'000'000;
-  auto process = StartDaemon(
-      QemuCommand({images.kernel, images.initramfs, run.token(), run.console_log(), record.memory_mib, record.port}),
-      run.qemu_log(), run.path());
+  auto process = StartDaemon(QemuCommand({images.kernel, images.initramfs, run.token(), run.console_log(),
+                                          record.memory_mib, record.port, clock}),
+                             run.qemu_log(), run.path());
   if (!process) {
     if (process.error().code != ErrorCode::kNotFound) return Forward(process.error());
     return Fail(ErrorCode::kNotFound, "{} is not installed: apt-get install qemu-system-x86", kQemuProgram);
@@ -186,8 +186,8 @@ Result<HostStatus> EmulatedHost::Query() const {
   return status;
 }
 
-Result<HostStatus> EmulatedHost::Start(const std::function<Result<HostImages>()>& images,
-                                       const Progress& progress) const {
+Result<HostStatus> EmulatedHost::Start(const std::function<Result<HostImages>()>& images, const Progress& progress,
+                                       HostClock clock) const {
   const auto lock = LockStateFolder(state_dir_);
   if (!lock) return Forward(lock.error());
   const RunFolder run(run_dir());
@@ -200,7 +200,7 @@ Result<HostStatus> EmulatedHost::Start(const std::function<Result<HostImages>()>
     if (!ready_images) return Forward(ready_images.error());
     if (progress) progress("starting the emulated host");
     if (auto status = run.Make(); !status) return Forward(status.error());
-    auto launched = Launch(run, *ready_images);
+    auto launched = Launch(run, *ready_images, clock);
     if (!launched) {
       run.Remove();
       return Forward(launched.error());

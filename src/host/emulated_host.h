@@ -27,6 +27,7 @@
 
 #include "base/result.h"
 #include "host/exec_protocol.h"
+#include "host/qemu_command.h"
 
 namespace snapfaas::host {
 
@@ -59,7 +60,8 @@ class EmulatedHost {
   // Does nothing when it runs already. Otherwise asks `images` (under the lock, so that two callers do not build them
   // at once), boots, and returns when commands can be run: about five seconds. An error quotes the last console lines
   // and leaves nothing running.
-  Result<HostStatus> Start(const std::function<Result<HostImages>()>& images, const Progress& progress) const;
+  Result<HostStatus> Start(const std::function<Result<HostImages>()>& images, const Progress& progress,
+                           HostClock clock = HostClock::kReal) const;
 
   // Powers it off, kills it after five seconds, removes <state>/run. Does nothing when it is not running.
   Status Stop() const;

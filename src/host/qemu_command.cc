@@ -38,7 +38,7 @@ std::vector<std::string> QemuCommand(const QemuOptions& options) {
   const auto share_device = [](const char* id, const char* tag) {
     return fmt::format("virtio-9p-pci,fsdev={},mount_tag={}", id, tag);
   };
-  return {
+  std::vector<std::string> command{
       kQemuProgram,
       "-name",
       "snapfaas-host",
@@ -88,6 +88,9 @@ std::vector<std::string> QemuCommand(const QemuOptions& options) {
       "-fw_cfg",
       fmt::format("name={},file={}", kTokenFwCfg, Escape(options.token)),
   };
+  // 2^3 ns.
+  if (options.clock == HostClock::kInstructions) command.insert(command.end(), {"-icount", "shift=3,sleep=on"});
+  return command;
 }
 
 uint64_t ChooseMemoryMib(uint64_t available_mib) {

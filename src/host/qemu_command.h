@@ -13,6 +13,14 @@ inline constexpr const char* kQemuProgram = "qemu-system-x86_64";
 inline constexpr const char* kMonitorSocket = "monitor.sock";
 inline constexpr const char* kNetworkName = "net";
 
+// What the time of the emulated machine is.
+enum class HostClock {
+  kReal,
+  // Each instruction takes 8 ns, and waiting as long as it does: what is measured in it does not depend on what else
+  // this machine does. Real time may pass faster.
+  kInstructions,
+};
+
 struct QemuOptions {
   std::filesystem::path kernel;
   std::filesystem::path initramfs;
@@ -20,6 +28,7 @@ struct QemuOptions {
   std::filesystem::path console_log;  // written by QEMU
   uint64_t memory_mib = 0;
   uint16_t port = 0;  // on 127.0.0.1, led to the exec server
+  HostClock clock = HostClock::kReal;
 };
 
 std::vector<std::string> QemuCommand(const QemuOptions& options);

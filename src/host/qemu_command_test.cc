@@ -43,6 +43,13 @@ TEST(QemuCommand, HasOneCpuInOneThread) {
   EXPECT_EQ(ValueAfter(command, "-smp"), "1");
 }
 
+TEST(QemuCommand, CountsInstructionsWhereThatIsItsClock) {
+  auto options = SomeOptions();
+  EXPECT_EQ(ValueAfter(QemuCommand(options), "-icount"), "");
+  options.clock = HostClock::kInstructions;
+  EXPECT_EQ(ValueAfter(QemuCommand(options), "-icount"), "shift=3,sleep=on");
+}
+
 TEST(QemuCommand, SharesTheRootReadOnly) {
   EXPECT_THAT(QemuCommand(SomeOptions()),
               Contains("local,id=root,path=/,security_model=none,multidevs=remap,readonly=on"));

@@ -171,7 +171,7 @@ void MeasuredVmHost::Run(faas::VmId id, Vm& vm, Effort effort, const faas::Funct
   if (given_ms) effort = vm.costs->run.EffortOf(*given_ms);
   if (vm.holds_refill) {
     // The shell that is prepared next takes from this request's time, which as measured has that already.
-    const double had_ns = std::min(effort.work_ns, costs_.shell.Sample(random_).work_ns) / processors_.speed();
+    const double had_ns = std::min(effort.work_ns, costs_.shell.Sample(random_).work_ns);
     if (given_ms || had_ns == 0) {
       ReleaseRefill(vm);
     } else {

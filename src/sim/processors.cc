@@ -12,7 +12,7 @@ constexpr double kRoundingNs = 1;
 }  // namespace
 
 double Processors::rate() const {
-  return work_.empty() ? speed_ : speed_ * std::min(1.0, count_ / static_cast<double>(work_.size()));
+  return work_.empty() ? 1 : std::min(1.0, count_ / static_cast<double>(work_.size()));
 }
 
 double Processors::worked_ns() const {
@@ -49,12 +49,6 @@ void Processors::Cancel(ActivityId id) {
     timekeeper_.Cancel(*found->second.timer);
   }
   activities_.erase(found);
-}
-
-void Processors::SetSpeed(double speed) {
-  Advance();
-  speed_ = speed;
-  Schedule();
 }
 
 void Processors::Advance() {

@@ -2,8 +2,7 @@
 //
 // An activity has work, in nanoseconds of one CPU, and then waits for something that takes no CPU. As long as there are
 // no more activities at work than CPUs, each has one; else all go on equally fast, with their share (processor
-// sharing, which is what a time-sharing scheduler comes to). The CPUs' speed may change, as where others use the
-// machine too.
+// sharing, which is what a time-sharing scheduler comes to).
 //
 // Lives on the Timekeeper's thread.
 #pragma once
@@ -41,12 +40,8 @@ class Processors {
   // `done` does not come any more. Nothing happens where it has come.
   void Cancel(ActivityId id);
 
-  // From now on a nanosecond of work takes 1 / `speed`. 1 to begin with. REQUIRES: speed > 0.
-  void SetSpeed(double speed);
-  double speed() const { return speed_; }
-
   size_t at_work() const { return work_.size(); }
-  // What all CPUs together have worked so far, in nanoseconds of one CPU at speed 1.
+  // What all CPUs together have worked so far.
   double worked_ns() const;
 
  private:
@@ -68,7 +63,6 @@ class Processors {
 
   faas::Timekeeper& timekeeper_;
   const double count_;
-  double speed_ = 1;
 
   ActivityId last_id_ = 0;
   std::unordered_map<ActivityId, Activity> activities_;

@@ -46,24 +46,6 @@ TEST_F(ProcessorsTest, TwoOnOneCpuGoHalfAsFastEach) {
   EXPECT_EQ(second, 40);  // then it is alone with its last 20
 }
 
-TEST_F(ProcessorsTest, WorkFollowsTheSpeedAndWaitDoesNot) {
-  Processors processors(time_, 1);
-  double first = 0;
-  double second = 0;
-  processors.Start({10 * kMs, 5 * kMs}, Note(first));
-  time_.RunFor(4 * kMilli);
-  processors.SetSpeed(0.5);
-  time_.RunFor(6 * kMilli);
-  processors.SetSpeed(3);
-  time_.RunAll();
-  EXPECT_EQ(first, 16);  // 4 of its work, 3 in 6, 3 in 1; then its wait
-  EXPECT_NEAR(processors.worked_ns(), 10 * kMs, 10);
-  processors.SetSpeed(2);  // while nobody works
-  processors.Start({10 * kMs, 0}, Note(second));
-  time_.RunAll();
-  EXPECT_EQ(second, 21);
-}
-
 TEST_F(ProcessorsTest, OneThatComesLaterSharesWhatIsLeft) {
   Processors processors(time_, 1);
   double first = 0;

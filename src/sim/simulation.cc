@@ -33,7 +33,6 @@ class Simulation {
         functions_(functions),
         requests_(requests),
         cpus_(options.cpus),
-        speeds_(options.speeds),
         random_(options.host.seed ^ kOverheadSeed),
         start_ns_(timekeeper_.NowNanos()),
         processors_(timekeeper_, options.cpus),
@@ -46,7 +45,6 @@ class Simulation {
 
   Outcome Run() {
     outcome_.answers.resize(requests_.size());
-    ScheduleSpeed(0);
     ScheduleNext();
     while (answered_ < requests_.size() && timekeeper_.Step()) {
     }
@@ -68,14 +66,6 @@ class Simulation {
     timekeeper_.At(start_ns_ + requests_[next_].at_ns, [this] {
       Arrive(next_++);
       ScheduleNext();
-    });
-  }
-
-  void ScheduleSpeed(size_t i) {
-    if (i == speeds_.size()) return;
-    timekeeper_.At(start_ns_ + speeds_[i].at_ns, [this, i] {
-      processors_.SetSpeed(speeds_[i].speed);
-      ScheduleSpeed(i + 1);
     });
   }
 
@@ -113,7 +103,6 @@ class Simulation {
   const std::vector<Function>& functions_;
   const std::vector<Request>& requests_;
   const double cpus_;
-  const std::vector<SpeedChange>& speeds_;
   Random random_;
   faas::ManualTimekeeper timekeeper_;
   const int64_t start_ns_;

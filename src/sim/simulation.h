@@ -27,18 +27,11 @@ struct Request {
   std::optional<double> run_ms;  // what it takes in its microVM; nothing: as measured
 };
 
-// From this time of the run on, the CPUs' speed against that of those that the costs were measured on.
-struct SpeedChange {
-  int64_t at_ns = 0;
-  double speed = 1;
-};
-
 struct Options {
   faas::Controller::Options controller;
   faas::RequestManager::Options requests;
   MeasuredVmHost::Options host;
   double cpus = 1;
-  std::vector<SpeedChange> speeds;  // by time; 1 before the first
 };
 
 // What became of a request.
@@ -60,8 +53,7 @@ struct Outcome {
   double cpu_share = 0;  // of all CPUs' time until then, what was worked
 };
 
-// kInvalidArgument: the costs lack what such launches take. REQUIRES: the requests are in the order of their times, and
-// speeds are above 0.
+// kInvalidArgument: the costs lack what such launches take. REQUIRES: the requests are in the order of their times.
 Result<Outcome> Simulate(const Costs& costs, const std::vector<Function>& functions,
                          const std::vector<Request>& requests, const Options& options);
 

@@ -95,15 +95,6 @@ TEST(SimulationTest, WithoutSnapshotsEveryLaunchIsABoot) {
   EXPECT_EQ(outcome.shells.shells_missing, 0u);
 }
 
-TEST(SimulationTest, SpeedsChangeAtTheirTimes) {
-  Options options = MakeOptions(1024);
-  options.speeds = {{0, 0.5}, {1000 * kMilli, 2}};
-  const Outcome outcome = OutcomeOf(FixedCosts(), {MakeFunction("a")}, {At(0, 0), At(500, 0), At(2000, 0)}, options);
-  EXPECT_NEAR(outcome.answers[0].latency_ms, 84, 0.01);
-  EXPECT_NEAR(outcome.answers[1].latency_ms, 24, 0.01);
-  EXPECT_NEAR(outcome.answers[2].latency_ms, 6, 0.01);
-}
-
 TEST(SimulationTest, LittleMemoryCostsEvictionsWhoseEndIsWaitedFor) {
   const auto functions = std::vector{MakeFunction("a"), MakeFunction("b")};
   const std::vector<Request> requests = {At(0, 0), At(100, 1), At(300, 0)};
