@@ -142,17 +142,18 @@ def simulate_load(run, name, kinds, costs):
 
 def point_of(one):
     """What is kept of a run, real or simulated."""
-    scheduling = one["scheduling_ms"]
+    scheduling, latency = one["scheduling_ms"], one["latency_ms"]
+    succeeded = latency["all"]["count"]
     return {
         "requests": one["outcomes"]["requests"],
         "success": one["success_rate"],
         "offered": one["offered_per_second"],
         "answers": one["succeeded_per_second"],
-        "cold": one["starts"]["cold_start_share"],
-        # Of requests that a function answered: there may be none.
+        # Of requests that succeeded, or that a function answered: there may be none.
+        "cold": 1 - latency["warm"]["count"] / succeeded if succeeded else None,
         "scheduling_p50": scheduling.get("p50"),
         "scheduling_p99": scheduling.get("p99"),
-        "latency_p50": one["latency_ms"]["all"].get("p50"),
+        "latency_p50": latency["all"].get("p50"),
     }
 
 
@@ -194,8 +195,8 @@ def claims_of(samples):
 def render(samples, report):
     report.paragraph("""Requests come as Poisson processes, whatever became of those before them (open loop). *Success*:
         requests that were answered, of all; *answers*: a second, before the load's end; *scheduling*: from a request's
-        coming to its function's being called, the microVM's launch included; *cold starts*: answered requests whose
-        microVM was made for them, restored or booted. The simulated node is the real one's Controller and Request
+        coming to its function's being called, the microVM's launch included; *cold starts*: of the requests that
+        succeeded those whose microVM was made for them, restored or booted. The simulated node is the real one's Controller and Request
         Manager on measured times ([how, and how near](../simulator.md)).""")
     if samples["supposed"]:
         report.paragraph("The times are supposed, not measured: these figures show that the experiment works, no more.")
@@ -240,7 +241,7 @@ CELLS = ["requests", "success, %", "answers a second", "scheduling p50, ms", "p9
 def cells(point):
     return [table.number(point["requests"]), table.number(point["success"] * 100), table.number(point["answers"]),
             table.number(point["scheduling_p50"]), table.number(point["scheduling_p99"]),
-            table.number(point["cold"] * 100)]
+            "–" if point["cold"] is None else table.number(point["cold"] * 100)]
 
 
 def large_table(name, points, report):

@@ -158,8 +158,8 @@ class ClusterTest(unittest.TestCase):
             told.append(words)
             answer = {"functions": 1, "runs": [{
                 "cpu_share": 0.1, "outcomes": {"requests": 3}, "success_rate": 1, "offered_per_second": 2,
-                "succeeded_per_second": 2, "starts": {"cold_start_share": 0}, "scheduling_ms": {"count": 0},
-                "latency_ms": {"all": {"count": 0}}}]}
+                "succeeded_per_second": 2, "scheduling_ms": {"count": 0},
+                "latency_ms": {"all": {"count": 0}, "warm": {"count": 0}}}]}
             pathlib.Path(words[-1]).write_text(json.dumps(answer))
             return ""
 
@@ -170,6 +170,13 @@ class ClusterTest(unittest.TestCase):
         self.assertEqual({words[0] for words in told}, {"simulate"})
         self.assertTrue(found["supposed"])
         self.assertEqual(set(found["large"]["one"]), set(cluster.SNAPSHOTS))
+
+    def test_cold_starts_are_a_share_of_what_succeeded(self):
+        one = {"outcomes": {"requests": 9}, "success_rate": 0.5, "offered_per_second": 2, "succeeded_per_second": 1,
+               "scheduling_ms": {"p50": 1, "p99": 2}, "latency_ms": {"all": {"count": 8, "p50": 3}, "warm": {"count": 2}}}
+        self.assertEqual(cluster.point_of(one)["cold"], 0.75)
+        one["latency_ms"] = {"all": {"count": 0}, "warm": {"count": 0}}
+        self.assertIsNone(cluster.point_of(one)["cold"])
 
     def test_every_load_is_there(self):
         root = pathlib.Path(cluster.__file__).resolve().parents[1]

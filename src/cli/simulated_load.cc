@@ -69,7 +69,9 @@ std::string SimProblemOf(const sim::Answer& answer) {
 }
 
 Start StartOfAnswer(const sim::Answer& answer) {
-  if (StatusOf(answer.kind) != 200) return Start::kUnknown;
+  // One whose microVM was not ready in time has called no function.
+  const bool was_called = answer.kind != OutcomeKind::kTimedOut || answer.timings.run > 0;
+  if (StatusOf(answer.kind) != 200 || !was_called) return Start::kUnknown;
   if (answer.timings.start != faas::StartKind::kRestored) return Start::kWarm;
   return answer.timings.from_function_snapshot ? Start::kRestored : Start::kCold;
 }
