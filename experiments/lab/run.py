@@ -32,15 +32,15 @@ class Run:
         self.host = {}  # of the measuring commands: where their microVMs ran
         self.accelerator = ""
         self.guest_kernels = {}  # by runtime
-        self._snapfaas = str(snapfaas)
+        self.program = str(snapfaas)
 
     def pick(self, full, quick, smoke):
         """What this scale is to do."""
         return {"full": full, "quick": quick, "smoke": smoke}[self.scale]
 
-    def snapfaas(self, *words, text=None):
+    def snapfaas(self, *words, environment=None, text=None):
         """Runs `snapfaas WORDS...` and returns what it prints. `text` is what it reads. Failed when it fails."""
-        return self.command(self._snapfaas, *words, text=text)
+        return self.command(self.program, *words, environment=environment, text=text)
 
     def command(self, *words, environment=None, text=None):
         """As `snapfaas`, of any program."""
@@ -102,7 +102,7 @@ class Run:
         return folder, '{"case":"echo","value":1}'
 
     def _shown(self, word):
-        if word == self._snapfaas:
+        if word == self.program:
             return "build/bin/snapfaas"
         return word.removeprefix(f"{self.root}/")
 

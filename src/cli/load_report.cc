@@ -45,6 +45,11 @@ void Tally(StartCounts& starts, Start start) {
   if (start == Start::kCold) ++starts.cold;
 }
 
+// From the request's coming to its function's being called. What a warm one says of a restore was the reset before it.
+double SchedulingMillis(const LoadSample& sample) {
+  return sample.queued_ms + (sample.start == Start::kWarm ? 0 : sample.restore_ms + sample.load_ms);
+}
+
 template <typename Condition>
 LatencySpread LatencyWhere(const std::vector<LoadSample>& samples, Condition condition) {
   std::vector<double> millis;
@@ -101,9 +106,9 @@ Cells LatencyRow(const std::string& name, const LatencySpread& spread) {
 }
 
 std::string LatencyTable(const LoadSummary& summary) {
-  std::vector<Cells> rows = {LatencyRow("all", summary.latency), LatencyRow("  cold", summary.cold),
+  std::vector<Cells> rows = {LatencyRow("all", summary.latency),         LatencyRow("  cold", summary.cold),
                              LatencyRow("  restored", summary.restored), LatencyRow("  warm", summary.warm),
-                             LatencyRow("queued", summary.queued)};
+                             LatencyRow("queued", summary.queued),       LatencyRow("scheduling", summary.scheduling)};
   if (summary.functions.size() > 1 && summary.functions.size() <= kMostFunctionRows) {
     for (const FunctionSummary& function : summary.functions) {
       rows.push_back(LatencyRow(function.name, function.latency));
@@ -197,16 +202,21 @@ LoadSummary Summarize(const std::string& name, const Workload& workload, const L
   std::vector<double> lags;
   lags.reserve(run.samples.size());
   std::vector<double> queued;
+  std::vector<double> scheduling;
   for (const LoadSample& sample : run.samples) {
     Tally(summary.outcomes, sample);
     Tally(summary.starts, sample.start);
     lags.push_back(sample.lag_ms);
-    if (sample.start != Start::kUnknown) queued.push_back(sample.queued_ms);
+    if (sample.start != Start::kUnknown) {
+      queued.push_back(sample.queued_ms);
+      scheduling.push_back(SchedulingMillis(sample));
+    }
     const double answered_ms = ToMillis(sample.due_ns) + sample.latency_ms;
     if (sample.succeeded() && answered_ms <= workload.duration_seconds * 1e3) ++summary.succeeded_in_time;
   }
   summary.lag = LatencySpreadOf(std::move(lags));
   summary.queued = LatencySpreadOf(std::move(queued));
+  summary.scheduling = LatencySpreadOf(std::move(scheduling));
   const auto of = [&run](Start start) {
     return LatencyWhere(run.samples, [start](const LoadSample& sample) { return sample.start == start; });
   };

@@ -65,6 +65,7 @@ struct LoadSummary {
   LatencySpread restored;
   LatencySpread cold;
   LatencySpread queued;                    // of requests that functions answered: until they had a microVM
+  LatencySpread scheduling;                // of the same: until their function was called
   LatencySpread lag;                       // of all requests
   std::vector<FunctionSummary> functions;  // in the workload's order
   uint64_t budget_mib = 0;

@@ -88,6 +88,7 @@ OrderedJson ToJson(const LoadSummary& summary) {
                         {"restored", ToJson(summary.restored)},
                         {"warm", ToJson(summary.warm)}}},
                       {"queued_ms", ToJson(summary.queued)},
+                      {"scheduling_ms", ToJson(summary.scheduling)},
                       {"send_lag_ms", ToJson(summary.lag)},
                       {"memory_budget_mib", summary.budget_mib},
                       {"peak_reserved_mib", summary.peak_reserved_mib},

@@ -105,6 +105,23 @@ TEST(LoadReportTest, LatenciesAreOfRequestsThatSucceeded) {
   EXPECT_EQ(summary.functions[1].starts.cold, 1U);
 }
 
+// What a warm request says of a restore was a reset, for which it did not wait.
+TEST(LoadReportTest, SchedulingIsAllThatComesBeforeTheFunction) {
+  LoadRun run;
+  for (const Start start : {Start::kWarm, Start::kRestored, Start::kCold, Start::kUnknown}) {
+    LoadSample& sample = run.samples.emplace_back(LoadSampleOf(0, 500, start));
+    sample.queued_ms = 1;
+    sample.restore_ms = start == Start::kCold ? 40 : 20;
+    sample.load_ms = 10;
+    sample.run_ms = 100;
+  }
+  const LoadSummary summary = Summarize("run", TwoFunctions(), run);
+  EXPECT_EQ(summary.scheduling.count, 3U);
+  EXPECT_EQ(summary.scheduling.p50, 31);
+  EXPECT_EQ(summary.scheduling.max, 51);
+  EXPECT_EQ(ToJson(summary)["scheduling_ms"]["p50"], 31);
+}
+
 // The function that failed had been started, too.
 TEST(LoadReportTest, ColdStartsAreAShareOfWhatFunctionsAnswered) {
   const LoadSummary summary = Summarize("run", TwoFunctions(), MixedRun());

@@ -69,7 +69,9 @@ std::string SimProblemOf(const sim::Answer& answer) {
 }
 
 Start StartOfAnswer(const sim::Answer& answer) {
-  if (StatusOf(answer.kind) != 200) return Start::kUnknown;
+  // One whose microVM was not ready in time has called no function.
+  const bool was_called = answer.kind != OutcomeKind::kTimedOut || answer.timings.run > 0;
+  if (StatusOf(answer.kind) != 200 || !was_called) return Start::kUnknown;
   if (answer.timings.start != faas::StartKind::kRestored) return Start::kWarm;
   return answer.timings.from_function_snapshot ? Start::kRestored : Start::kCold;
 }
@@ -211,6 +213,7 @@ std::vector<FidelityRow> CompareRuns(const RealRun& real, const LoadSummary& sim
       {"latency p50, ms", NumberOf(latency, "p50"), simulated.latency.p50, true},
       {"latency p95, ms", NumberOf(latency, "p95"), simulated.latency.p95},
       {"latency p99, ms", NumberOf(latency, "p99"), simulated.latency.p99},
+      {"scheduling p50, ms", NumberOf(Within(real.summary, "scheduling_ms"), "p50"), simulated.scheduling.p50},
       {"queued p95, ms", NumberOf(queued, "p95"), simulated.queued.p95},
       {"answers a second", NumberOf(real.summary, "succeeded_per_second"), simulated.succeeded_per_second()},
       {"cold starts, %", NumberOf(Within(real.summary, "starts"), "cold_start_share") * 100,

@@ -111,6 +111,21 @@ TEST(SimulatedLoadTest, BootsAreColdAndThrottlesAreCounted) {
   EXPECT_LT(summary.success_rate(), 1);
 }
 
+TEST(SimulatedLoadTest, MicroVmThatIsNotReadyInTimeIsNoStart) {
+  auto load = LoadOfWorkload(LoremWorkload(), 1, 1);
+  ASSERT_TRUE(load);
+  auto costs = sim::ParseCosts({{R"({"run": 1, "boot": {"boot": 600000}})", "costs.json"}});
+  ASSERT_TRUE(costs);
+  sim::Options options = SimulationOptions(ConfigWith(264));
+  options.host.launch = sim::LaunchKind::kBoot;
+  const auto outcome = sim::Simulate(*costs, load->functions, load->requests, options);
+  ASSERT_TRUE(outcome);
+  const LoadSummary summary = Summarize("simulated", load->workload, ToLoadRun(*load, *outcome));
+  EXPECT_GT(summary.outcomes.function_errors, 0u);
+  EXPECT_EQ(summary.starts.warm, 0u);
+  EXPECT_EQ(summary.scheduling.count, 0u);
+}
+
 constexpr char kReal[] = R"({"seed": 5, "runs": [
   {"name": "snapshots off", "memory_budget_mib": 1, "success_rate": 0.1},
   {"name": "snapshots on", "memory_budget_mib": 2048, "success_rate": 0.8, "latency_ms": {"all": {"p50": 10, "p95": 40}},
