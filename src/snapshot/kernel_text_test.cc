@@ -7,7 +7,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cstring>
 #include <filesystem>
 #include <string>
 #include <vector>
@@ -39,19 +38,7 @@ class KernelTextTest : public testing::Test {
 
   void WriteKernel(uint32_t flags) {
     std::vector<uint8_t> bytes(kPageSize * (1 + 3 * kHuge) + 5);
-    Elf64_Ehdr header{};
-    std::copy_n(ELFMAG, SELFMAG, header.e_ident);
-    header.e_phoff = sizeof(header);
-    header.e_phnum = 1;
-    header.e_phentsize = sizeof(Elf64_Phdr);
-    Elf64_Phdr segment{};
-    segment.p_type = PT_LOAD;
-    segment.p_flags = flags;
-    segment.p_offset = kPageSize;
-    segment.p_paddr = kHugePageSize;
-    segment.p_filesz = segment.p_memsz = 3 * kHugePageSize;
-    std::memcpy(bytes.data(), &header, sizeof(header));
-    std::memcpy(bytes.data() + sizeof(header), &segment, sizeof(segment));
+    PutElfHeaders(bytes, flags, kHugePageSize, 3 * kHugePageSize);
     for (uint64_t page = 0; page < 3 * kHuge; ++page) {
       std::fill_n(bytes.begin() + static_cast<std::ptrdiff_t>((page + 1) * kPageSize), kPageSize, KernelByte(page));
     }

@@ -1,9 +1,12 @@
 // What the tests of snapshots share: a small VM's memory and state.
 #pragma once
 
+#include <elf.h>
 #include <gtest/gtest.h>
 #include <sys/mman.h>
 
+#include <algorithm>
+#include <cstring>
 #include <filesystem>
 #include <string>
 #include <utility>
@@ -48,6 +51,22 @@ inline const SnapshotKey kFunctionKey{"python3", 1, 1, IdentityHash("function")}
 
 inline SnapshotSources SomeSources() {
   return SnapshotSources{IdentityHash("kernel"), IdentityHash("initramfs"), IdentityHash("runtimefs")};
+}
+
+// Makes the bytes begin as a kernel with one loadable segment does.
+inline void PutElfHeaders(std::vector<uint8_t>& kernel, uint32_t flags, uint64_t address, uint64_t size) {
+  Elf64_Ehdr header{};
+  std::copy_n(ELFMAG, SELFMAG, header.e_ident);
+  header.e_phoff = sizeof(header);
+  header.e_phnum = 1;
+  header.e_phentsize = sizeof(Elf64_Phdr);
+  Elf64_Phdr segment{};
+  segment.p_type = PT_LOAD;
+  segment.p_flags = flags;
+  segment.p_paddr = address;
+  segment.p_filesz = segment.p_memsz = size;
+  std::memcpy(kernel.data(), &header, sizeof(header));
+  std::memcpy(kernel.data() + sizeof(header), &segment, sizeof(segment));
 }
 
 // A file of whole pages, each filled with one of the values.
