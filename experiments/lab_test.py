@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import os
 import pathlib
 import re
 import sys
@@ -111,6 +112,11 @@ class RunTest(unittest.TestCase):
         with self.assertRaisesRegex(run.Failed, r"(?s)exit code 3 of build/bin/snapfaas -c .*\nthe end"):
             self.run.snapfaas("-c", "import sys; print('x' * 9, file=sys.stderr); sys.stderr.write('1\\rthe end'); "
                                     "sys.exit(3)")
+
+    def test_commands_name_no_place_of_this_machine(self):
+        with mock.patch.dict(os.environ, {"SNAPFAAS_DATA": "/somewhere/data"}):
+            self.run.command("true", f"{self.run.root}/docs", "/somewhere/data/runtimes/python3")
+        self.assertEqual(self.run.commands, ["true docs DATA/runtimes/python3"])
 
     def test_commands_are_noted_as_typed_once(self):
         self.run.command("true", self.folder / "docs")

@@ -4,7 +4,7 @@ import json
 
 from lab import table
 from lab.report import Claim
-from lab.run import Failed
+from lab.run import Failed, data_folder
 from lab.statistics import ratio, spread
 from peer import images
 
@@ -44,7 +44,7 @@ def measure_ours(run, app, event, boots, restores):
 def prepare(run, app):
     """The very files that our microVMs boot from, and what each peer needs beside them."""
     run.folder.mkdir(parents=True, exist_ok=True)
-    runtime = images.Runtime(images.data_folder(), RUNTIME)
+    runtime = images.Runtime(data_folder(), RUNTIME)
     cmdline = json.loads(run.snapfaas("run", "--boot", "--runtime", RUNTIME, "--memory", MEMORY_MIB, "--app",
                                       run.root / "experiments/peer/command_line", text="{}\n"))
     plan = {"images": {"kernel": str(runtime.kernel), "rootfs": str(runtime.rootfs),

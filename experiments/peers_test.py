@@ -15,6 +15,7 @@ from unittest import mock
 
 import peers
 from lab import report
+from lab.run import data_folder
 from lab_test import KEPT
 from peer import channel, firecracker, images, inside, machine, qemu
 from peer.channel import PeerFailed
@@ -103,7 +104,7 @@ class ImagesTest(unittest.TestCase):
         for environment, wanted in (({"SNAPFAAS_DATA": "/d", "XDG_DATA_HOME": "/x"}, "/d"),
                                     ({"XDG_DATA_HOME": "/x", "HOME": "/h"}, "/x/snapfaas"),
                                     ({"HOME": "/h", "SNAPFAAS_DATA": ""}, "/h/.local/share/snapfaas")):
-            self.assertEqual(images.data_folder(environment), pathlib.Path(wanted))
+            self.assertEqual(data_folder(environment), pathlib.Path(wanted))
 
     def test_a_file_comes_out_of_an_archive_as_it_went_in(self):
         archive = images.cpio([images.cpio_entry("a", b"12345"), images.cpio_entry("modules/b.ko", b"")])

@@ -16,6 +16,15 @@ SCALES = ("full", "quick", "smoke")
 COMMAND_SECONDS = 1800
 
 
+def data_folder(environment=None):
+    """Where runtimes are: as docs/architecture.md says it."""
+    environment = os.environ if environment is None else environment
+    if environment.get("SNAPFAAS_DATA"):
+        return pathlib.Path(environment["SNAPFAAS_DATA"])
+    home = environment.get("XDG_DATA_HOME") or os.path.join(environment.get("HOME", "/"), ".local/share")
+    return pathlib.Path(home) / "snapfaas"
+
+
 class Failed(Exception):
     """An experiment cannot go on; the text says why."""
 
@@ -104,7 +113,8 @@ class Run:
     def _shown(self, word):
         if word == self.program:
             return "build/bin/snapfaas"
-        return word.removeprefix(f"{self.root}/")
+        # No place of this machine: who repeats it has others.
+        return word.removeprefix(f"{self.root}/").replace(f"{data_folder()}/", "DATA/")
 
 
 def last_lines(text, count=12):

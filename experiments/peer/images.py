@@ -1,7 +1,6 @@
 """The guest of a peer: our kernel, root file system and function, and the few files more that find them there."""
 
 import json
-import os
 import pathlib
 import shutil
 import stat
@@ -14,15 +13,6 @@ RDINIT = {"qemu": "disks", "firecracker": "vsock-guest"}
 MODULES = {"qemu": ("virtio_blk",),
            "firecracker": ("virtio_blk", "vsock", "vmw_vsock_virtio_transport_common", "vmw_vsock_virtio_transport")}
 HERE = pathlib.Path(__file__).resolve().parent
-
-
-def data_folder(environment=None):
-    """Where runtimes are: as docs/architecture.md says it."""
-    environment = os.environ if environment is None else environment
-    if environment.get("SNAPFAAS_DATA"):
-        return pathlib.Path(environment["SNAPFAAS_DATA"])
-    home = environment.get("XDG_DATA_HOME") or os.path.join(environment.get("HOME", "/"), ".local/share")
-    return pathlib.Path(home) / "snapfaas"
 
 
 class Runtime:
