@@ -199,8 +199,7 @@ def render(samples, report):
     if samples["supposed"]:
         report.paragraph("The times are supposed, not measured: these figures show that the experiment works, no more.")
     report.compare(claims_of(samples), """its CPU is ten to fifty times slower, so a machine of real CPUs bears as many
-        times the load. Here it is on a clock of its own, on which each instruction takes 8 ns: its times are not longer
-        where other programs use the machine.""")
+        times the load.""")
     report.paragraph("""The poster has no figures for clusters: it measured single microVMs, which a snapshot made ready
         6 times sooner than a boot. The first SnapFaaS had loads of this form for several functions, but used no microVM
         twice. So these figures are set against each other: with snapshots and without.""")
