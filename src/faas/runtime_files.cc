@@ -9,6 +9,7 @@
 #include <mutex>
 #include <utility>
 
+#include "base/clock.h"
 #include "base/file_system.h"
 #include "snapshot/format.h"
 #include "snapshot/hash.h"
@@ -196,10 +197,12 @@ Result<snapshot::Manifest> BuildFunctionSnapshot(Spawner& spawner, snapshot::Cat
 
 Result<snapshot::Manifest> BuildSnapshot(Spawner& spawner, snapshot::Catalog& catalog, const RuntimeFiles& files,
                                          const VmSize& size, int64_t deadline_ns) {
+  const int64_t patience_ns = deadline_ns - MonotonicNanos();
   for (bool again = true;;) {
     auto pending = catalog.Begin(KeyOf(files, size));
     if (!pending) return Forward(pending.error());
-    auto taken = TakeBaseSnapshot(spawner, files, size, *pending, deadline_ns);
+    // The time is that of one boot: the second has as much.
+    auto taken = TakeBaseSnapshot(spawner, files, size, *pending, MonotonicNanos() + patience_ns);
     if (!taken) return Forward(taken.error());
     // Once for a kernel. Where it cannot be kept, for lack of space for instance, the snapshot is larger and as right.
     const auto kept = again ? KeepKernelText(files, *pending) : false;

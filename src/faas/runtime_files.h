@@ -63,7 +63,8 @@ Result<snapshot::Manifest> BuildFunctionSnapshot(Spawner& spawner, snapshot::Cat
                                                  UniqueFd appfs, int64_t deadline_ns);
 
 // Boots the runtime, takes its snapshot and publishes it in the catalogue, in place of an older one. On failure the
-// catalogue is as before.
+// catalogue is as before. The first snapshot of a kernel takes two boots (snapshot/kernel_text.h); the deadline is that
+// of the first, and the second may take as long.
 Result<snapshot::Manifest> BuildSnapshot(Spawner& spawner, snapshot::Catalog& catalog, const RuntimeFiles& files,
                                          const VmSize& size, int64_t deadline_ns);
 
