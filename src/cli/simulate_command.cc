@@ -187,12 +187,11 @@ Result<int> Simulated(const SimulateOptions& options) {
     return Fail(ErrorCode::kInvalidArgument, "{} is of seed {}, not {}: add --seed {}", options.check, (*real)->seed,
                 seed, (*real)->seed);
   }
-  sim::Options simulation = SimulationOptions(*config);
-  simulation.host.seed = seed;
   if (!options.cpus && !costs->cpus) {
     return Fail(ErrorCode::kInvalidArgument, "how many processors has the node? Add --cpus");
   }
-  simulation.cpus = options.cpus.value_or(costs->cpus.value_or(1));
+  sim::Options simulation = SimulationOptions(*config, options.cpus ? *options.cpus : *costs->cpus);
+  simulation.host.seed = seed;
 
   std::vector<LoadSummary> summaries;
   OrderedJson runs = OrderedJson::array();

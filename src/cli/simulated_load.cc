@@ -137,8 +137,10 @@ Result<SimulatedLoad> LoadOfTrace(const sim::Trace& trace, uint32_t vcpus) {
   return load;
 }
 
-sim::Options SimulationOptions(const node::NodeConfig& config) {
+sim::Options SimulationOptions(const node::NodeConfig& config, double cpus) {
   sim::Options options;
+  options.cpus = cpus;
+  options.controller.max_launches = config.LaunchesAtATime(cpus);
   options.controller.budget_mib = config.budget_mib;
   options.controller.overhead_mib = static_cast<uint32_t>(config.overhead_mib);
   options.controller.idle_ttl_ns = static_cast<int64_t>(config.idle_seconds) * kSecond;

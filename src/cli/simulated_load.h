@@ -32,7 +32,7 @@ Result<SimulatedLoad> LoadOfWorkload(const Workload& workload, uint32_t scale, u
 Result<SimulatedLoad> LoadOfTrace(const sim::Trace& trace, uint32_t vcpus);
 
 // The node's, where it decides about a request. `budget_mib` of the configuration must be set.
-sim::Options SimulationOptions(const node::NodeConfig& config);
+sim::Options SimulationOptions(const node::NodeConfig& config, double cpus);
 
 LoadRun ToLoadRun(const SimulatedLoad& load, const sim::Outcome& outcome);
 

@@ -81,7 +81,7 @@ TEST(SimulatedLoadTest, SummaryHasTheControllersCounts) {
   const auto load = LoadOfWorkload(LoremWorkload(), 4, 1);
   ASSERT_TRUE(load);
   const auto outcome =
-      sim::Simulate(SomeCosts(), load->functions, load->requests, SimulationOptions(ConfigWith(2 * 264)));
+      sim::Simulate(SomeCosts(), load->functions, load->requests, SimulationOptions(ConfigWith(2 * 264), 1));
   ASSERT_TRUE(outcome);
   const LoadSummary summary = Summarize("simulated", load->workload, ToLoadRun(*load, *outcome));
   EXPECT_EQ(summary.outcomes.total(), load->requests.size());
@@ -99,7 +99,7 @@ TEST(SimulatedLoadTest, BootsAreColdAndThrottlesAreCounted) {
   ASSERT_TRUE(load);
   node::NodeConfig config = ConfigWith(264);
   config.queue_seconds = 1;
-  sim::Options options = SimulationOptions(config);
+  sim::Options options = SimulationOptions(config, 1);
   options.host.launch = sim::LaunchKind::kBoot;
   const auto outcome = sim::Simulate(SomeCosts(), load->functions, load->requests, options);
   ASSERT_TRUE(outcome);
@@ -116,7 +116,7 @@ TEST(SimulatedLoadTest, MicroVmThatIsNotReadyInTimeIsNoStart) {
   ASSERT_TRUE(load);
   auto costs = sim::ParseCosts({{R"({"run": 1, "boot": {"boot": 600000}})", "costs.json"}});
   ASSERT_TRUE(costs);
-  sim::Options options = SimulationOptions(ConfigWith(264));
+  sim::Options options = SimulationOptions(ConfigWith(264), 1);
   options.host.launch = sim::LaunchKind::kBoot;
   const auto outcome = sim::Simulate(*costs, load->functions, load->requests, options);
   ASSERT_TRUE(outcome);

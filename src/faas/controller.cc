@@ -34,7 +34,10 @@ Controller::Controller(Timekeeper& timekeeper, VmHost& host, const Options& opti
 }
 
 Controller::~Controller() {
-  for (auto& [handle, vm] : vms_) CancelTimer(*vm);
+  for (auto& [handle, vm] : vms_) {
+    CancelTimer(*vm);
+    if (vm->launch_timer) timekeeper_.Cancel(*vm->launch_timer);
+  }
 }
 
 Status Controller::CheckFits(const FunctionSpec& spec) const {
@@ -82,8 +85,14 @@ int64_t Controller::UncommittedMib() const {
          static_cast<int64_t>(ending_mib_) - static_cast<int64_t>(claimed_mib_);
 }
 
+bool Controller::MayAskForLaunch(Effort effort) const {
+  if (launches_ + claims_.size() < options_.max_launches) return true;
+  // Who insists is the next one.
+  return effort == Effort::kInsist && claims_.empty();
+}
+
 Controller::Vm* Controller::MakeRoomFor(const FunctionSpec& spec, Effort effort) {
-  if (is_draining_) return nullptr;
+  if (is_draining_ || !MayAskForLaunch(effort)) return nullptr;
   const auto cost = static_cast<int64_t>(CostMib(spec));
   const int64_t uncommitted = UncommittedMib();
   const bool fits = cost <= uncommitted + static_cast<int64_t>(idle_mib_);
@@ -113,7 +122,7 @@ void Controller::Evict() {
 }
 
 void Controller::ServeClaims() {
-  while (!claims_.empty()) {
+  while (!claims_.empty() && launches_ < options_.max_launches) {
     Vm& vm = *claims_.front();
     vm.reservation = budget_.TryReserve(vm.mib);
     if (!vm.reservation) return;
@@ -183,6 +192,7 @@ void Controller::End(Vm& vm) {
   vm.request.reset();
   vm.started = nullptr;
   vm.done = nullptr;
+  EndLaunch(vm);
   if (vm.id == 0) {
     Forget(vm);
     return;

@@ -14,6 +14,10 @@
 // else it ends idle ones, of any function, the one unused for longest first, and the new one begins when their memory
 // is back; else nothing, and `on_capacity` is called when it is worth another try.
 //
+// Only so many launches are under way at a time. Each is work for a CPU: more of them at once would only make one
+// another slower, and every request that comes meanwhile would ask for another one, though a microVM that is there
+// would have answered it sooner.
+//
 // What a request left in a microVM with Isolation::kReset is gone before the microVM is idle. A microVM that failed in
 // any way, was retired, or whose lease was lost with a request in it is ended, never used again. A launch that fails is
 // tried once more, with a new VmId; then the answer is kLaunchFailed. A request that finds its idle microVM ended gets
@@ -25,6 +29,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <list>
 #include <map>
 #include <memory>
@@ -51,10 +56,13 @@ class Controller {
  public:
   struct Options {
     uint64_t budget_mib = 1024;
-    uint32_t overhead_mib = 16;                    // what a microVM takes beside its own memory
-    int64_t idle_ttl_ns = 600'000'000'000;         // an idle microVM ends after so long
-    int64_t launch_allowance_ns = 60'000'000'000;  // a spare that is not ready after so long is ended
-    int64_t reset_allowance_ns = 10'000'000'000;   // the same of a reset
+    uint32_t overhead_mib = 16;                                // what a microVM takes beside its own memory
+    int64_t idle_ttl_ns = 600'000'000'000;                     // an idle microVM ends after so long
+    int64_t launch_allowance_ns = 60'000'000'000;              // a spare that is not ready after so long is ended
+    int64_t reset_allowance_ns = 10'000'000'000;               // the same of a reset
+    size_t max_launches = std::numeric_limits<size_t>::max();  // under way at a time; at least 1
+    // A launch that takes longer counts no more: its microVM hangs, or its function waits for something.
+    int64_t longest_launch_ns = 2'000'000'000;
     // Spares for functions with a rhythm are launched so long before they are due; nothing: no spares.
     std::optional<int64_t> spare_lead_ns = std::nullopt;
   };
@@ -71,7 +79,7 @@ class Controller {
   enum class Effort {
     kIdleOnly,  // only a microVM that is there
     kMakeRoom,  // or a new one, also at the cost of idle ones
-    kInsist,    // the same, and what is busy now and becomes free goes to it before anybody else
+    kInsist,    // the same, and what is busy now and becomes free goes to it before anybody else, the next launch too
   };
   enum class Usability { kUsable, kUnusable };
   using Handle = uint64_t;
@@ -135,7 +143,7 @@ class Controller {
   Controller& operator=(const Controller&) = delete;
   ~Controller();
 
-  // Memory or an idle microVM is to be had where there was none. Posted, so never from within a call.
+  // Memory, a launch or an idle microVM is to be had where there was none. Posted, so never from within a call.
   void SetOnCapacity(std::function<void()> on_capacity) { on_capacity_ = std::move(on_capacity); }
 
   // kResourceExhausted, naming the sizes: the whole budget is too small for a microVM of this function.
@@ -173,7 +181,8 @@ class Controller {
   // What nobody has and nobody is to get, once everything that is ending has ended; negative while somebody insists.
   int64_t UncommittedMib() const;
   Vm* Find(Handle handle);
-  // Makes a microVM's books, in line for memory.
+  bool MayAskForLaunch(Effort effort) const;
+  // Makes a microVM's books, in line for memory and its launch.
   Vm* MakeRoomFor(const FunctionSpec& spec, Effort effort);
   void EvictToFit();
   void Evict();  // the one unused for longest. REQUIRES: there is an idle one
@@ -184,6 +193,8 @@ class Controller {
   void TakeOver(Vm& claim, Vm& idle);
   void LaunchIfReady(Vm& vm);
   void Launch(Vm& vm);
+  void OnLoaded(Vm& vm) { EndLaunch(vm); }
+  void EndLaunch(Vm& vm);
   void OnLaunchAnswer(Vm& vm, VmHost::Answer answer);
   void OnInvokeAnswer(Vm& vm, VmHost::Answer answer);
   void OnAnswer(Vm& vm, VmHost::Answer answer);
@@ -221,7 +232,8 @@ class Controller {
   MemoryBudget budget_;  // outlives the microVMs' reservations
   uint64_t ending_mib_ = 0;
   uint64_t claimed_mib_ = 0;
-  std::list<Vm*> claims_;  // in line for memory
+  std::list<Vm*> claims_;  // in line for memory and a launch
+  size_t launches_ = 0;    // under way
 
   Handle last_handle_ = 0;
   VmId last_id_ = 0;

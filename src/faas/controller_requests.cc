@@ -93,20 +93,36 @@ void Controller::LaunchIfReady(Vm& vm) {
 }
 
 void Controller::Launch(Vm& vm) {
+  if (!vm.launch_timer) {  // else this is another try
+    ++launches_;
+    vm.launch_timer = timekeeper_.At(timekeeper_.NowNanos() + options_.longest_launch_ns,
+                                     [this, handle = vm.handle] { EndLaunch(*Find(handle)); });
+  }
   vm.id = ++last_id_;
   ++vm.tries;
   ++counts_.launches;
   Tell(VmEventKind::kLaunching, vm);
   if (vm.request) {
-    host_.LaunchAndInvoke(vm.id, vm.spec, vm.request, OnThread(vm, &Controller::OnLaunchAnswer));
+    host_.LaunchAndInvoke(vm.id, vm.spec, vm.request, OnThread(vm, &Controller::OnLoaded),
+                          OnThread(vm, &Controller::OnLaunchAnswer));
   } else {
     SetTimer(vm, options_.launch_allowance_ns, &Controller::End);
     host_.Launch(vm.id, vm.spec, OnThread(vm, &Controller::OnSpareLaunched));
   }
 }
 
+void Controller::EndLaunch(Vm& vm) {
+  if (!vm.launch_timer) return;
+  timekeeper_.Cancel(*std::exchange(vm.launch_timer, std::nullopt));
+  const bool was_full = !MayAskForLaunch(Effort::kMakeRoom);
+  --launches_;
+  ServeClaims();
+  if (was_full) NotifyCapacity();
+}
+
 void Controller::OnLaunchAnswer(Vm& vm, VmHost::Answer answer) {
   if (vm.state != VmState::kBusy || answer.outcome.kind != FunctionOutcome::Kind::kLaunchFailed) {
+    EndLaunch(vm);
     OnAnswer(vm, std::move(answer));
     return;
   }
@@ -119,7 +135,8 @@ void Controller::OnLaunchAnswer(Vm& vm, VmHost::Answer answer) {
   // Nothing is left of it but its books, until the lease comes back.
   vm.id = 0;
   vm.reservation.reset();
-  ServeClaims();
+  EndLaunch(vm);
+  ServeClaims();  // with its memory, too
   NotifyCapacity();
   OnAnswer(vm, std::move(answer));
 }
@@ -187,6 +204,7 @@ void Controller::OnSpareLaunched(Vm& vm, const Status& status) {
   if (vm.state != VmState::kStarting) return;
   CancelTimer(vm);
   if (status) {
+    EndLaunch(vm);
     BecomeIdle(vm);
     return;
   }

@@ -238,6 +238,58 @@ TEST_F(ControllerTest, AVmOfItsOwnKindServesWhoWaitsForMemory) {
   EXPECT_EQ(host_.made.size(), 1u);
 }
 
+TEST_F(ControllerTest, OnlySoManyLaunchesAreUnderWay) {
+  Make(4, {.max_launches = 2});
+  host_.plan.run_ns = kSecond;
+  Lease first = Allocated(Spec("a"));
+  Lease second = Allocated(Spec("b"));
+  Send(first);
+  Send(second);
+  timekeeper_.RunFor(9 * kMilli);
+  EXPECT_FALSE(controller_->Allocate(Spec("c"), Effort::kMakeRoom)) << "there is memory, but no launch to be had";
+  EXPECT_EQ(capacity_calls_, 0);
+  timekeeper_.RunFor(2 * kMilli);
+  EXPECT_EQ(capacity_calls_, 1) << "loaded, though their requests run";
+  RunOne(Spec("c"));
+}
+
+TEST_F(ControllerTest, WhoInsistsGetsTheNextLaunch) {
+  Make(4, {.max_launches = 1});
+  Lease first = Allocated(Spec("a"));
+  Send(first);
+  Lease next = Allocated(Spec("b"), Effort::kInsist);
+  const auto call = Send(next);
+  EXPECT_FALSE(controller_->Allocate(Spec("c"), Effort::kInsist)) << "one at a time";
+  timekeeper_.RunFor(9 * kMilli);
+  EXPECT_FALSE(call->started);
+  timekeeper_.RunFor(2 * kMilli);
+  EXPECT_TRUE(call->started);
+}
+
+TEST_F(ControllerTest, ALaunchThatHangsHoldsNobodyUp) {
+  Make(4, {.max_launches = 1});
+  host_.plan.answers = false;
+  Lease hangs = Allocated(Spec("a"));
+  Send(hangs);
+  timekeeper_.RunFor(1900 * kMilli);
+  EXPECT_FALSE(controller_->Allocate(Spec("b"), Effort::kMakeRoom));
+  timekeeper_.RunFor(200 * kMilli);
+  EXPECT_EQ(capacity_calls_, 1);
+  host_.plan.answers = true;
+  RunOne(Spec("b"));
+}
+
+TEST_F(ControllerTest, ALaunchThatFailsOrIsGivenUpMakesWayForTheNext) {
+  Make(4, {.max_launches = 1});
+  host_.plan.launch_fails = true;
+  EXPECT_EQ(RunOne(Spec("a")), Kind::kLaunchFailed);
+  host_.plan = {.launch_ns = kSecond};
+  Lease given_up = Allocated(Spec("b"));
+  Send(given_up);
+  given_up.Abandon(nullptr);
+  EXPECT_EQ(RunOne(Spec("c")), Kind::kResult);
+}
+
 TEST_F(ControllerTest, WhatCanNeverFitIsAnErrorThatNamesTheSizes) {
   Make(2);
   EXPECT_TRUE(controller_->CheckFits(Spec("a", 256)));

@@ -25,14 +25,15 @@ struct Controller::Vm {
   uint64_t requests = 0;
   int tries = 0;
   uint64_t idle_place = 0;
-  bool is_claim = true;  // in line for memory
+  bool is_claim = true;  // in line for memory and a launch
   bool is_leased = false;
   bool is_spare = false;  // to be launched without a request
   bool is_dirty = false;  // by the request of this lease
   bool is_retired = false;
   StartKind start = StartKind::kRestored;  // of this lease
   std::optional<MemoryBudget::Reservation> reservation;
-  std::optional<Timekeeper::TimerId> timer;  // whatever its state waits for
+  std::optional<Timekeeper::TimerId> timer;         // whatever its state waits for
+  std::optional<Timekeeper::TimerId> launch_timer;  // while its launch counts
 
   SharedRequest request;  // until it is answered: a launch may have to be tried again
   std::function<void()> started;

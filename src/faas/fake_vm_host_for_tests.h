@@ -64,9 +64,13 @@ class FakeVmHost : public VmHost {
   Plan plan;
   std::function<Plan(const FunctionSpec& spec)> plan_for;
 
-  void LaunchAndInvoke(VmId vm, const FunctionSpec& spec, SharedRequest request, AnswerDone done) override {
+  void LaunchAndInvoke(VmId vm, const FunctionSpec& spec, SharedRequest request, std::function<void()> loaded,
+                       AnswerDone done) override {
     const Plan planned = PlanFor(spec);
     Vm& launched = Make(vm, spec);
+    if (planned.answers && !planned.launch_fails) {
+      timekeeper_.At(timekeeper_.NowNanos() + planned.launch_ns, std::move(loaded));
+    }
     StartRun(launched, *request);
     Finish(launched, planned.launch_fails ? planned.launch_ns : planned.launch_ns + planned.run_ns, planned,
            [this, vm, planned, done](bool was_destroyed) {

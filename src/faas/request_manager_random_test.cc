@@ -30,6 +30,8 @@ class Chaos {
     host_.plan_for = [this](const FunctionSpec&) { return PlanAtRandom(); };
     Controller::Options options{.budget_mib = 1100, .overhead_mib = kOverhead, .idle_ttl_ns = 2 * kSecond};
     if (Chance(50)) options.spare_lead_ns = 50 * kMilli;
+    if (Chance(50)) options.max_launches = static_cast<size_t>(Between(1, 3));
+    options.longest_launch_ns = 200 * kMilli;
     controller_.emplace(timekeeper_, host_, options);
     manager_.emplace(timekeeper_, *controller_,
                      RequestManager::Options{.max_queue = 20,

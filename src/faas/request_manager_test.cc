@@ -34,7 +34,10 @@ FunctionSpec Reserving(const std::string& function, uint32_t concurrency) {
 class RequestManagerTest : public ::testing::Test {
  protected:
   void Make(uint64_t vms, const RequestManager::Options& options = {}) {
-    controller_.emplace(timekeeper_, host_, Controller::Options{.budget_mib = vms * kCost, .overhead_mib = kOverhead});
+    Make({.budget_mib = vms * kCost, .overhead_mib = kOverhead}, options);
+  }
+  void Make(const Controller::Options& of_controller, const RequestManager::Options& options) {
+    controller_.emplace(timekeeper_, host_, of_controller);
     manager_.emplace(timekeeper_, *controller_, options);
   }
 
@@ -157,6 +160,21 @@ TEST_F(RequestManagerTest, IdleVmTakesTheNextRequestWhileAnotherIsLaunched) {
 }
 
 // Queues
+
+// Else a burst has the host busy with launches, which make one another slow, and more requests come meanwhile.
+TEST_F(RequestManagerTest, BurstWaitsForTheVmsThatAreThereNotForOneEach) {
+  Make({.budget_mib = 20 * kCost, .overhead_mib = kOverhead, .max_launches = 1}, {});
+  host_.plan.launch_ns = 100 * kMilli;
+  for (int i = 0; i < 10; ++i) Submit(std::to_string(i), Spec("a"));
+  Submit("b", Spec("b"));
+  timekeeper_.RunFor(199 * kMilli);
+  // The first microVM has answered nine, the second is loaded in a moment.
+  EXPECT_EQ(answered_.size(), 9u);
+  EXPECT_EQ(host_.made.size(), 2u);
+  Settle();
+  EXPECT_EQ(answered_.size(), 11u);
+  EXPECT_EQ(host_.made.size(), 3u) << "with b's";
+}
 
 TEST_F(RequestManagerTest, FullQueueThrottles) {
   Make(1, {.max_queue = 2});

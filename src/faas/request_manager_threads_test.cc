@@ -26,7 +26,9 @@ class HostWithThreads : public VmHost {
     for (auto& thread : threads_) thread.join();
   }
 
-  void LaunchAndInvoke(VmId vm, const FunctionSpec&, SharedRequest request, AnswerDone done) override {
+  void LaunchAndInvoke(VmId vm, const FunctionSpec&, SharedRequest request, std::function<void()> loaded,
+                       AnswerDone done) override {
+    loaded();
     Invoke(vm, std::move(request), std::move(done));
   }
   void Launch(VmId, const FunctionSpec&, StatusDone done) override {

@@ -30,8 +30,10 @@ class VmHost {
   virtual ~VmHost() = default;
 
   // A microVM from the function's snapshot or its base, and in it its first request. The function's time limit counts
-  // from its being loaded. kLaunchFailed: nothing is left of it.
-  virtual void LaunchAndInvoke(VmId vm, const FunctionSpec& spec, SharedRequest request, AnswerDone done) = 0;
+  // from its being loaded; `loaded` tells that it is, once at most, before `done` and like it. kLaunchFailed: nothing
+  // is left of it.
+  virtual void LaunchAndInvoke(VmId vm, const FunctionSpec& spec, SharedRequest request, std::function<void()> loaded,
+                               AnswerDone done) = 0;
 
   // One that waits for its first request.
   virtual void Launch(VmId vm, const FunctionSpec& spec, StatusDone done) = 0;

@@ -34,7 +34,7 @@ class ScriptedHost : public faas::VmHost {
   bool holds = false;
 
   void LaunchAndInvoke(faas::VmId, const faas::FunctionSpec& spec, faas::SharedRequest request,
-                       AnswerDone done) override {
+                       std::function<void()> /*loaded*/, AnswerDone done) override {
     spec_ = spec;
     if (holds) {
       held_.emplace_back(std::move(request), std::move(done));

@@ -137,7 +137,8 @@ Status HostedVm::Adopt(faas::Shell shell, int64_t launched_ns) {
   return {};
 }
 
-VmHost::Answer HostedVm::LaunchAndInvoke(int64_t launched_ns, const FunctionRequest& request) {
+VmHost::Answer HostedVm::LaunchAndInvoke(int64_t launched_ns, const FunctionRequest& request,
+                                         const std::function<void()>& loaded) {
   const int64_t deadline = launched_ns + parts_.launch_timeout_ns;
   auto started = Start(launched_ns, deadline);
   if (!started) {
@@ -148,7 +149,10 @@ VmHost::Answer HostedVm::LaunchAndInvoke(int64_t launched_ns, const FunctionRequ
   log_->Begin(request.id, spec_.version);
   const std::string context = ContextOf(spec_, request);
   std::optional pause(std::move(started->pause));
-  const faas::OnceLoaded once_loaded{spec_.timeout_ns, [&pause] { pause.reset(); }};
+  const faas::OnceLoaded once_loaded{spec_.timeout_ns, [&pause, &loaded] {
+                                       pause.reset();
+                                       loaded();
+                                     }};
   auto response = vm_->RestoreAndInvoke(std::move(started->images), std::move(started->files), {request.event, context},
                                         deadline, once_loaded);
   pause.reset();

@@ -8,6 +8,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -42,7 +43,8 @@ class HostedVm {
   HostedVm(const HostParts& parts, const faas::FunctionSpec& spec) : parts_(parts), spec_(spec) {}
 
   // As VmHost's. `launched_ns` is when it was asked for.
-  faas::VmHost::Answer LaunchAndInvoke(int64_t launched_ns, const faas::FunctionRequest& request);
+  faas::VmHost::Answer LaunchAndInvoke(int64_t launched_ns, const faas::FunctionRequest& request,
+                                       const std::function<void()>& loaded);
   Status Launch(int64_t launched_ns);
   faas::VmHost::Answer Invoke(const faas::FunctionRequest& request);
   Status Reset();

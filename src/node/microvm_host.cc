@@ -159,15 +159,17 @@ void MicroVmHost::Remove(VmId vm, Slot& slot) {
   slots_.erase(vm);
 }
 
-void MicroVmHost::LaunchAndInvoke(VmId vm, const FunctionSpec& spec, SharedRequest request, AnswerDone done) {
+void MicroVmHost::LaunchAndInvoke(VmId vm, const FunctionSpec& spec, SharedRequest request,
+                                  std::function<void()> loaded, AnswerDone done) {
   const int64_t launched_ns = MonotonicNanos();
   auto slot = AddSlot(vm, spec);
   if (!slot) {
     done(Unanswered(FunctionOutcome::Kind::kLaunchFailed, slot.error().Message()));
     return;
   }
-  Enqueue(*slot, [this, vm, launched_ns, slot = *slot, request = std::move(request), done = std::move(done)] {
-    auto answer = slot->vm.LaunchAndInvoke(launched_ns, *request);
+  Enqueue(*slot, [this, vm, launched_ns, slot = *slot, request = std::move(request), loaded = std::move(loaded),
+                  done = std::move(done)] {
+    auto answer = slot->vm.LaunchAndInvoke(launched_ns, *request, loaded);
     if (answer.outcome.kind == FunctionOutcome::Kind::kLaunchFailed) Remove(vm, *slot);
     done(std::move(answer));
     RecordWhereWanted(*slot);

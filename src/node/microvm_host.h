@@ -82,7 +82,7 @@ class MicroVmHost : public faas::VmHost, public FunctionPreparer {
   void Forget(const std::string& key) override;
 
   void LaunchAndInvoke(faas::VmId vm, const faas::FunctionSpec& spec, faas::SharedRequest request,
-                       AnswerDone done) override;
+                       std::function<void()> loaded, AnswerDone done) override;
   void Launch(faas::VmId vm, const faas::FunctionSpec& spec, StatusDone done) override;
   void Invoke(faas::VmId vm, faas::SharedRequest request, AnswerDone done) override;
   void Reset(faas::VmId vm, StatusDone done) override;

@@ -117,8 +117,9 @@ class MicroVmHostTest : public ::testing::Test {
   // Begin what the names say; the answers come later.
   std::future<VmHost::Answer> BeginLaunchAndInvoke(faas::VmId vm, faas::SharedRequest request) {
     auto promise = std::make_shared<std::promise<VmHost::Answer>>();
-    host_->LaunchAndInvoke(vm, spec_, std::move(request),
-                           [promise](VmHost::Answer answer) { promise->set_value(std::move(answer)); });
+    host_->LaunchAndInvoke(
+        vm, spec_, std::move(request), [this] { ++loaded_; },
+        [promise](VmHost::Answer answer) { promise->set_value(std::move(answer)); });
     return promise->get_future();
   }
   std::future<VmHost::Answer> BeginInvoke(faas::VmId vm, faas::SharedRequest request) {
@@ -153,6 +154,7 @@ class MicroVmHostTest : public ::testing::Test {
   MicroVmHost::Options options_;
   faas::FunctionSpec spec_;
   FakeStore* store_ = nullptr;
+  std::atomic<int> loaded_ = 0;
   std::unique_ptr<MicroVmHost> host_;
 };
 
@@ -247,6 +249,7 @@ TEST_F(MicroVmHostTest, AFunctionThatDoesNotAnswerTimesOut) {
   StartHost(RestoreAndHang);
   spec_.timeout_ns = 20'000'000;
   const auto late = LaunchAndInvoke(1, Request("r-1"));
+  EXPECT_EQ(loaded_, 1);
   EXPECT_EQ(late.outcome.kind, FunctionOutcome::Kind::kTimedOut);
   EXPECT_EQ(late.outcome.message, "Task timed out after 0.02 seconds");
   EXPECT_FALSE(late.is_usable);

@@ -50,6 +50,7 @@ faas::Controller::Options ControllerOptions(const NodeConfig& config) {
   options.budget_mib = config.budget_mib != 0 ? config.budget_mib : SpareMemoryMib();
   options.overhead_mib = static_cast<uint32_t>(config.overhead_mib);
   options.idle_ttl_ns = static_cast<int64_t>(config.idle_seconds) * kSecond;
+  options.max_launches = config.LaunchesAtATime(std::thread::hardware_concurrency());
   if (config.spares) options.spare_lead_ns = kSpareLeadNs;
   return options;
 }

@@ -5,6 +5,7 @@
 #include <netinet/in.h>
 #include <toml++/toml.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <fstream>
 #include <limits>
@@ -42,6 +43,7 @@ const Setting kSettings[] = {
      0, 1024},
     {"microvms", "vcpus", "of each microVM", &NodeConfig::vcpus, 1, 8},
     {"microvms", "idle_seconds", "an idle microVM is kept so long", &NodeConfig::idle_seconds, 0, kMany},
+    {"microvms", "launches", "that may be under way at a time; 0: two for each CPU", &NodeConfig::launches, 0, 1024},
     {"microvms", "shells", "prepared VMMs of each kind in use that wait for a restore", &NodeConfig::shells, 0, 64},
     {"microvms", "shells_in_all", "of all kinds together", &NodeConfig::shells_in_all, 0, 256},
     {"microvms", "spares", "start a microVM beforehand for a function that is called at regular intervals",
@@ -181,6 +183,12 @@ Status CheckReach(const NodeConfig& config, const std::string& address) {
               "other machines could reach {}: set gateway.access_key_id and gateway.secret_access_key, or listen at "
               "127.0.0.1",
               address);
+}
+
+uint64_t NodeConfig::LaunchesAtATime(double cpus) const {
+  // While one waits, for a disk or for a microVM's end, another can work.
+  constexpr double kForEachCpu = 2;
+  return launches != 0 ? launches : static_cast<uint64_t>(std::max(1.0, cpus) * kForEachCpu);
 }
 
 std::string PrintNodeConfig(const NodeConfig& config) {

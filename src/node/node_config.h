@@ -28,6 +28,7 @@ struct NodeConfig {
   // [microvms]
   uint64_t vcpus = 1;
   uint64_t idle_seconds = 600;
+  uint64_t launches = 0;
   uint64_t shells = 2;
   uint64_t shells_in_all = 8;
   bool spares = false;
@@ -52,6 +53,8 @@ struct NodeConfig {
 
   bool operator==(const NodeConfig&) const = default;
 
+  // On a machine with so many CPUs.
+  uint64_t LaunchesAtATime(double cpus) const;
   bool has_credentials() const { return !access_key_id.empty(); }
 };
 

@@ -37,6 +37,14 @@ TEST(NodeConfig, EverySettingSurvivesAloneToo) {
   EXPECT_EQ(config->port, NodeConfig().port);
 }
 
+TEST(NodeConfig, LaunchesGoByTheCpusUnlessTheyAreSet) {
+  NodeConfig config;
+  EXPECT_EQ(config.LaunchesAtATime(16), 32u);
+  EXPECT_EQ(config.LaunchesAtATime(0), 2u) << "nobody knows how many there are";
+  config.launches = 5;
+  EXPECT_EQ(config.LaunchesAtATime(16), 5u);
+}
+
 TEST(NodeConfig, MistakesNameTheLineAndTheMend) {
   EXPECT_EQ(ErrorOf("[gateway]\nport = 70000"), "node.toml:2: gateway.port must be a whole number from 0 to 65535");
   EXPECT_EQ(ErrorOf("[gateway]\nport = \"80\""), "node.toml:2: gateway.port must be a whole number from 0 to 65535");

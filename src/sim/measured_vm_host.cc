@@ -201,12 +201,15 @@ void MeasuredVmHost::Run(faas::VmId id, Vm& vm, Effort effort, const faas::Funct
 }
 
 void MeasuredVmHost::LaunchAndInvoke(faas::VmId id, const faas::FunctionSpec& spec, faas::SharedRequest request,
-                                     AnswerDone done) {
+                                     std::function<void()> loaded, AnswerDone done) {
   Vm& made = Make(id, spec);
   made.interrupted = [done] { done(Unanswered(FunctionOutcome::Kind::kCrashed)); };
-  Start(id, made, [this, id, request = std::move(request), done = std::move(done)](const LaunchEffort& effort) {
-    Run(id, vms_.at(id), effort.run, *request, done);
-  });
+  Start(id, made,
+        [this, id, request = std::move(request), loaded = std::move(loaded),
+         done = std::move(done)](const LaunchEffort& effort) {
+          loaded();
+          Run(id, vms_.at(id), effort.run, *request, done);
+        });
 }
 
 void MeasuredVmHost::Launch(faas::VmId id, const faas::FunctionSpec& spec, StatusDone done) {

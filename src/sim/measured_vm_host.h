@@ -48,7 +48,7 @@ class MeasuredVmHost : public faas::VmHost {
 
   // An event that is a number is what the request takes in its microVM, in milliseconds; else the costs say it.
   void LaunchAndInvoke(faas::VmId vm, const faas::FunctionSpec& spec, faas::SharedRequest request,
-                       AnswerDone done) override;
+                       std::function<void()> loaded, AnswerDone done) override;
   void Launch(faas::VmId vm, const faas::FunctionSpec& spec, StatusDone done) override;
   void Invoke(faas::VmId vm, faas::SharedRequest request, AnswerDone done) override;
   void Reset(faas::VmId vm, StatusDone done) override;

@@ -101,8 +101,8 @@ class MicroVmHostTest : public ::testing::Test {
   }
   std::future<VmHost::Answer> BeginLaunchAndInvoke(faas::VmId vm, const json& event) {
     auto promise = std::make_shared<std::promise<VmHost::Answer>>();
-    host().LaunchAndInvoke(vm, spec_, Request(event),
-                           [promise](VmHost::Answer answer) { promise->set_value(std::move(answer)); });
+    host().LaunchAndInvoke(
+        vm, spec_, Request(event), [] {}, [promise](VmHost::Answer answer) { promise->set_value(std::move(answer)); });
     return promise->get_future();
   }
   std::future<VmHost::Answer> BeginInvoke(faas::VmId vm, const json& event) {
