@@ -83,8 +83,8 @@ def full_costs(run, samples):
         node.measure(run, step)
     name, settings = node.STEPS["crowded"]
     with node.node_with(run, node.settings_of(**settings), OFF) as real:
-        real.load(node.workload(run, name), node.CHECKED_SEED, run.folder / f"{OFF}.json", "--deploy", "--snapshots",
-                  "off")
+        real.load(node.shortened(run, name, 60), node.CHECKED_SEED, run.folder / f"{OFF}.json", "--deploy",
+                  "--snapshots", "off")
     for step in STEPS:
         samples["fidelity"][step] = node.simulate_checked(run, step)["check"]
         samples["real"][step] = point_of(real_run(run, step))
@@ -95,8 +95,8 @@ def full_costs(run, samples):
 def quick_costs(run, samples):
     """Of one short run on one node, with function snapshots."""
     with node.node_with(run, node.settings_of(microvms=2, idle_seconds=600), QUICK) as real:
-        real.load(node.shortened(run, "sim-crowded", 25), node.COSTS_SEED, run.folder / f"{QUICK}.json", "--deploy",
-                  "--snapshots", "on")
+        real.load(node.shortened(run, "sim-costs", 35), node.COSTS_SEEDS["before"], run.folder / f"{QUICK}.json",
+                  "--deploy", "--snapshots", "on")
     samples["real"][QUICK] = point_of(real_run(run, QUICK))
     return ["--costs", run.folder / f"{QUICK}.json"]
 

@@ -41,13 +41,14 @@ class NodeTest(unittest.TestCase):
     def commands(self):
         return [words[0] for words, _ in self.said]
 
-    def test_what_is_checked_is_loaded_twice_with_different_arrivals(self):
+    def test_costs_are_measured_before_what_is_checked_and_after_it(self):
         with mock.patch.object(node.time, "sleep"):
             node.measure(self.run, "one")
         loads = [(words, environment) for words, environment in self.said if words[0] == "bench"]
         self.assertEqual([words[words.index("--seed") + 1] for words, _ in loads],
-                         [str(node.COSTS_SEED), str(node.CHECKED_SEED)])
-        self.assertEqual([pathlib.Path(words[-1]).name for words, _ in loads], ["one-costs.json", "one.json"])
+                         [str(seed) for seed in (11, node.CHECKED_SEED, 12)])
+        self.assertEqual([pathlib.Path(words[-1]).name for words, _ in loads],
+                         ["one-before.json", "one.json", "one-after.json"])
         self.assertTrue(all(environment == {"SNAPFAAS_ENDPOINT": "http://127.0.0.1:9"} for _, environment in loads))
         self.assertEqual(self.commands()[-1], "down")
         self.assertIn(f"budget_mib = {8 * node.VM_MIB}", (self.folder / "one.toml").read_text())
@@ -70,7 +71,8 @@ class NodeTest(unittest.TestCase):
 
     def test_costs_are_of_other_runs_than_the_checked_one(self):
         self.assertEqual([word if isinstance(word, str) else word.name for word in node.costs_of(self.run, "one")],
-                         ["--costs", "costs.json", "--costs", "one-costs.json", "--bare-costs", "bare.json"])
+                         ["--costs", "costs.json", "--costs", "one-before.json", "--costs", "one-after.json",
+                          "--bare-costs", "bare.json"])
 
     def test_the_load_is_sent_from_where_the_node_is(self):
         for accelerator, inside in (("emulated-host", True), ("kvm", False)):

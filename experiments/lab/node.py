@@ -21,9 +21,10 @@ STEPS = {
     "crowded": ("sim-crowded", {"microvms": 2, "queue": 1}),
 }
 CHECKED = ("one", "several", "crowded")
-# What is checked must not be what the costs are from: other arrivals.
+# What is checked must not be what the costs are from: other arrivals. Costs are measured before it and after it, so that
+# a machine that becomes faster or slower meanwhile, as shared ones do, is on average as fast in both.
 CHECKED_SEED = 1
-COSTS_SEED = 11
+COSTS_SEEDS = {"before": 11, "after": 12}
 
 
 def settings_of(microvms, idle_seconds=IDLE_SECONDS, shells=2, queue=1000):
@@ -83,21 +84,24 @@ def node_with(run, settings, name):
 
 
 def measure(run, step):
-    """Keeps what the node did as STEP.json, and for what is checked the costs as STEP-costs.json."""
+    """Keeps what the node did as STEP.json, and for what is checked the costs as STEP-before.json and STEP-after.json."""
     name, settings = STEPS[step]
+    path, before, after = workload(run, name), COSTS_SEEDS["before"], COSTS_SEEDS["after"]
+    first = f"{step}-before" if step in CHECKED else step
     with node_with(run, settings_of(**settings), step) as node:
         # Also has the node do once what it does once for each function.
-        first = f"{step}-costs" if step in CHECKED else step
-        node.load(workload(run, name), COSTS_SEED, run.folder / f"{first}.json", "--deploy", "--snapshots", "on")
+        node.load(path, before, run.folder / f"{first}.json", "--deploy", "--snapshots", "on")
         if step in CHECKED:
             time.sleep(IDLE_SECONDS + 2)
-            node.load(workload(run, name), CHECKED_SEED, run.folder / f"{step}.json")
+            node.load(path, CHECKED_SEED, run.folder / f"{step}.json")
+            time.sleep(IDLE_SECONDS + 2)
+            node.load(path, after, run.folder / f"{step}-after.json")
 
 
 def costs_of(run, *steps):
     """The options of `snapfaas simulate` that say what things take on the node that was measured."""
     words = []
-    for name in ("costs", *(f"{step}-costs" for step in steps)):
+    for name in ("costs", *(f"{step}-{when}" for step in steps for when in COSTS_SEEDS)):
         words += ["--costs", run.folder / f"{name}.json"]
     return [*words, "--bare-costs", run.folder / "bare.json"]
 

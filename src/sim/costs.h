@@ -87,7 +87,10 @@ struct Costs {
   std::map<std::string, FunctionCosts> functions;  // by name; complete, like `any`
   PhaseCost reset;
   PhaseCost destroy;
-  PhaseCost shell;             // a VMM that is prepared beforehand
+  PhaseCost shell;  // a VMM that is prepared beforehand
+  // Of the work of each phase, what goes before other work where there are too few CPUs. Unless it was measured, half
+  // of Linux's scheduling latency for one CPU, which is what a thread has ahead of others that has just been woken.
+  double head_start_ms = 3;
   std::optional<double> cpus;  // of the machine
 
   const FunctionCosts& Of(const std::string& function) const;

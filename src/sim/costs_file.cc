@@ -143,14 +143,19 @@ Status ReadFunctions(const JsonPlace& top, Costs& costs) {
 }
 
 Result<Costs> ReadTop(const JsonPlace& top) {
-  auto checked = CheckMembers(top, {"cpus", "overhead", "shell", "reset", "destroy", "run", "restored", "restored_bare",
-                                    "cold", "cold_bare", "boot", "functions"});
+  auto checked = CheckMembers(top, {"cpus", "head_start", "overhead", "shell", "reset", "destroy", "run", "restored",
+                                    "restored_bare", "cold", "cold_bare", "boot", "functions"});
   if (!checked) return Forward(checked.error());
   Costs costs;
   if (top.Has("cpus")) {
     const Json& value = top.value.at("cpus");
     costs.cpus = value.is_number() ? value.get<double>() : 0;
     if (!(*costs.cpus > 0 && *costs.cpus <= kMostCpus)) return top.At("cpus").Fault("must be a number above 0");
+  }
+  if (top.Has("head_start")) {
+    const Json& value = top.value.at("head_start");
+    costs.head_start_ms = value.is_number() ? value.get<double>() : -1;
+    if (!(costs.head_start_ms >= 0)) return top.At("head_start").Fault("must be a number of milliseconds, 0 or more");
   }
   const std::pair<const char*, PhaseCost&> phases[] = {
       {"overhead", costs.overhead}, {"shell", costs.shell}, {"reset", costs.reset}, {"destroy", costs.destroy}};

@@ -139,22 +139,37 @@ ShellTimes ShellTimesOf(const Json& report) {
   return times;
 }
 
-// Those that met no other, of one run, without each function's first launch: that one found nothing prepared for it.
-std::vector<Row> AloneIn(std::vector<Row> rows, double shell_ms) {
-  std::sort(rows.begin(), rows.end(), [](const Row& a, const Row& b) { return a.due < b.due; });
+// Requests that met no other.
+struct QuietRows {
   std::vector<Row> alone;
+  // Warm ones beside which a shell was prepared, from their beginning to their end.
+  std::vector<Row> beside_shell;
+  ShellTimes shells;
+};
+
+// Of one run, without each function's first launch: that one found nothing prepared for it.
+void AddQuietRowsOf(std::vector<Row> rows, double shell_ms, QuietRows& quiet) {
+  std::sort(rows.begin(), rows.end(), [](const Row& a, const Row& b) { return a.due < b.due; });
   std::set<std::string> launched;
-  double busy_until = -std::numeric_limits<double>::infinity();
+  constexpr double kNever = -std::numeric_limits<double>::infinity();
+  double request_until = kNever;
+  double shell_until = kNever;  // at the latest
+  double surely_shell_until = kNever;
   for (size_t i = 0; i < rows.size(); ++i) {
     const Row& row = rows[i];
     const double end = row.due + row.latency;
     const bool is_first = row.start != RowStart::kWarm && launched.insert(row.function).second;
     const bool meets_next = i + 1 < rows.size() && rows[i + 1].due < end;
-    if (row.start != RowStart::kNone && !is_first && row.due >= busy_until && !meets_next) alone.push_back(row);
-    // The shell that is prepared after a launch takes its time from what comes then.
-    busy_until = std::max(busy_until, end + (row.start == RowStart::kWarm ? 0 : shell_ms));
+    if (row.start != RowStart::kNone && !is_first && row.due >= request_until && !meets_next) {
+      if (row.due >= shell_until) quiet.alone.push_back(row);
+      if (row.start == RowStart::kWarm && end <= surely_shell_until) quiet.beside_shell.push_back(row);
+    }
+    request_until = std::max(request_until, end);
+    if (row.start == RowStart::kWarm) continue;
+    // It begins when the launch is done with and its request runs.
+    shell_until = std::max(shell_until, end + shell_ms);
+    surely_shell_until = std::max(surely_shell_until, end - row.run + shell_ms);
   }
-  return alone;
 }
 
 template <typename Value>
@@ -195,22 +210,44 @@ std::map<std::string, std::vector<Row>> ByFunction(const std::vector<Row>& rows)
   return by_function;
 }
 
-struct QuietRows {
-  std::vector<Row> rows;
-  ShellTimes shells;
-};
-
 Status AddQuietRows(const LoadReport& report, QuietRows& quiet) {
   auto runs = ReadRows(report.json, report.file);
   if (!runs) return Forward(runs.error());
   const ShellTimes shells = ShellTimesOf(report.json);
-  quiet.shells.count += shells.count;
-  quiet.shells.millis += shells.millis;
-  for (auto& [name, rows] : *runs) {
-    auto alone = AloneIn(std::move(rows), shells.mean());
-    std::move(alone.begin(), alone.end(), std::back_inserter(quiet.rows));
-  }
+  // Of the run in which it took least: in those with more to do it had less of the CPU.
+  if (quiet.shells.count == 0 || (shells.count > 0 && shells.mean() < quiet.shells.mean())) quiet.shells = shells;
+  for (auto& [name, rows] : *runs) AddQuietRowsOf(std::move(rows), shells.mean(), quiet);
   return {};
+}
+
+// What `measured_ms` of work are that were done beside other work on one CPU: what is beyond the head start took twice
+// as long as it would have alone.
+double WithoutSharing(double measured_ms, double head_start_ms) {
+  return measured_ms <= head_start_ms ? measured_ms : (measured_ms + head_start_ms) / 2;
+}
+
+// How much of a warm request's time did not become longer beside a shell that was prepared. REQUIRES: one CPU.
+std::optional<double> HeadStartOf(const QuietRows& quiet) {
+  const auto run = [](const Row& row) { return row.run; };
+  const auto beside = Collect(quiet.beside_shell, RowStart::kWarm, run);
+  if (beside.size() < kLeast) return std::nullopt;
+  const double alone_ms = MedianOfSamples(Collect(quiet.alone, RowStart::kWarm, run));
+  return std::clamp(2 * alone_ms - MedianOfSamples(beside), 0.0, alone_ms);
+}
+
+// After a launch the next shell is prepared, while the launch's own request runs: on one CPU each takes from the
+// other's time, as they will when they are simulated. So that is taken out of what was measured.
+void TakeSharingOut(QuietRows& quiet, double head_start_ms) {
+  if (quiet.shells.count == 0) return;
+  Samples works;
+  for (Row& row : quiet.alone) {
+    if (row.start == RowStart::kWarm) continue;
+    const double work = WithoutSharing(row.run, head_start_ms);
+    row.latency -= row.run - work;
+    row.run = work;
+    works.push_back(work);
+  }
+  quiet.shells.millis = std::max(0.0, quiet.shells.millis - quiet.shells.count * MedianOfSamples(works));
 }
 
 tl::unexpected<Error> TooFew(const std::string& file, std::string_view what, size_t count) {
@@ -232,7 +269,11 @@ Result<Costs> CostsOfLoadReports(const std::vector<LoadReport>& reports) {
     if (auto added = AddQuietRows(report, quiet); !added) return Forward(added.error());
     if (report.json.value("accelerator", Json()) == "emulated-host") costs.cpus = 1;
   }
-  const std::vector<Row>& rows = quiet.rows;
+  if (costs.cpus == 1) {
+    costs.head_start_ms = HeadStartOf(quiet).value_or(costs.head_start_ms);
+    TakeSharingOut(quiet, costs.head_start_ms);
+  }
+  const std::vector<Row>& rows = quiet.alone;
   const std::string& file = reports.front().file;
   auto overheads = Collect(rows, RowStart::kWarm, [](const Row& row) { return row.overhead(); });
   if (overheads.size() < kLeast) return TooFew(file, "warm", overheads.size());
@@ -269,13 +310,13 @@ Status AddBareCosts(const CostsFile& file, Costs& costs) {
   }
   QuietRows quiet;
   if (auto added = AddQuietRows(report, quiet); !added) return added;
-  const auto overheads = Collect(quiet.rows, RowStart::kWarm, [](const Row& row) { return row.overhead(); });
+  const auto overheads = Collect(quiet.alone, RowStart::kWarm, [](const Row& row) { return row.overhead(); });
   if (overheads.size() < kLeast) return TooFew(file.name, "warm", overheads.size());
   const double warm_overhead = MedianOfSamples(overheads);
-  AddLaunches(quiet.rows, warm_overhead, /*is_bare=*/true, 1, costs.any);
-  const auto by_function = ByFunction(quiet.rows);
+  AddLaunches(quiet.alone, warm_overhead, /*is_bare=*/true, 1, costs.any);
+  const auto by_function = ByFunction(quiet.alone);
   for (auto& [name, function] : costs.functions) {
-    AddLaunches(quiet.rows, warm_overhead, true, 1, function);
+    AddLaunches(quiet.alone, warm_overhead, true, 1, function);
     const auto own = by_function.find(name);
     if (own != by_function.end()) AddLaunches(own->second, warm_overhead, true, kEnough, function);
   }

@@ -167,19 +167,8 @@ void MeasuredVmHost::Restore(faas::VmId id, LaunchKind kind, std::function<void(
 }
 
 void MeasuredVmHost::Run(faas::VmId id, Vm& vm, Effort effort, const faas::FunctionRequest& request, AnswerDone done) {
-  const auto given_ms = MillisIn(request.event);
-  if (given_ms) effort = vm.costs->run.EffortOf(*given_ms);
-  if (vm.holds_refill) {
-    // The shell that is prepared next takes from this request's time, which as measured has that already.
-    const double had_ns = std::min(effort.work_ns, costs_.shell.Sample(random_).work_ns);
-    if (given_ms || had_ns == 0) {
-      ReleaseRefill(vm);
-    } else {
-      timekeeper_.At(timekeeper_.NowNanos() + static_cast<int64_t>(had_ns), [this, id] {
-        if (const auto found = vms_.find(id); found != vms_.end()) ReleaseRefill(found->second);
-      });
-    }
-  }
+  if (const auto given_ms = MillisIn(request.event)) effort = vm.costs->run.EffortOf(*given_ms);
+  ReleaseRefill(vm);
   const auto answer = [done](Vm& of, FunctionOutcome::Kind kind, double run_ms) {
     of.interrupted = nullptr;
     Answer result = Unanswered(kind);

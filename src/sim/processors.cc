@@ -11,13 +11,18 @@ constexpr double kRoundingNs = 1;
 
 }  // namespace
 
-double Processors::rate() const {
-  return work_.empty() ? 1 : std::min(1.0, count_ / static_cast<double>(work_.size()));
+double Processors::Rate(Level level) const {
+  double cpus = count_;
+  if (level == kShared) cpus = std::max(0.0, cpus - static_cast<double>(levels_[kAhead].work.size()));
+  const auto sharers = static_cast<double>(levels_[level].work.size());
+  return sharers == 0 ? 1 : std::min(1.0, cpus / sharers);
 }
 
 double Processors::worked_ns() const {
   const auto passed = static_cast<double>(timekeeper_.NowNanos() - advanced_ns_);
-  return worked_ns_ + passed * rate() * static_cast<double>(work_.size());
+  double rate = 0;
+  for (const Level level : {kAhead, kShared}) rate += Rate(level) * static_cast<double>(levels_[level].work.size());
+  return worked_ns_ + passed * rate;
 }
 
 Processors::ActivityId Processors::Start(const Effort& effort, std::function<void()> done) {
@@ -30,10 +35,13 @@ Processors::ActivityId Processors::Start(const Effort& effort, std::function<voi
     return id;
   }
   Advance();
-  // Otherwise its digits would be lost after a long run.
-  if (work_.empty()) virtual_ns_ = 0;
-  activity.work_end = virtual_ns_ + effort.work_ns;
-  work_.emplace(WorkKey(*activity.work_end, id), id);
+  const double ahead_ns = std::min(effort.work_ns, head_start_ns_);
+  activity.shared_ns = effort.work_ns - ahead_ns;
+  if (ahead_ns > 0) {
+    Work(id, activity, kAhead, ahead_ns);
+  } else {
+    Work(id, activity, kShared, std::exchange(activity.shared_ns, 0));
+  }
   Schedule();
   return id;
 }
@@ -41,50 +49,81 @@ Processors::ActivityId Processors::Start(const Effort& effort, std::function<voi
 void Processors::Cancel(ActivityId id) {
   const auto found = activities_.find(id);
   if (found == activities_.end()) return;
-  if (found->second.work_end) {
+  const Activity& activity = found->second;
+  if (activity.work_end) {
     Advance();
-    work_.erase(WorkKey(*found->second.work_end, id));
+    levels_[activity.level].work.erase({*activity.work_end, id});
     Schedule();
-  } else if (found->second.timer) {
-    timekeeper_.Cancel(*found->second.timer);
+  } else if (activity.timer) {
+    timekeeper_.Cancel(*activity.timer);
   }
   activities_.erase(found);
 }
 
+// REQUIRES: advanced to now.
+void Processors::Work(ActivityId id, Activity& activity, Level level, double work_ns) {
+  Sharers& sharers = levels_[level];
+  // Otherwise its digits would be lost after a long run.
+  if (sharers.work.empty()) sharers.virtual_ns = 0;
+  activity.level = level;
+  activity.work_end = sharers.virtual_ns + work_ns;
+  sharers.work.emplace(std::pair(*activity.work_end, id), id);
+}
+
 void Processors::Advance() {
   const int64_t now = timekeeper_.NowNanos();
-  const double passed = static_cast<double>(now - advanced_ns_) * rate();
-  virtual_ns_ += passed;
-  worked_ns_ += passed * static_cast<double>(work_.size());
+  const double rates[] = {Rate(kAhead), Rate(kShared)};
+  for (const Level level : {kAhead, kShared}) {
+    const double passed = static_cast<double>(now - advanced_ns_) * rates[level];
+    levels_[level].virtual_ns += passed;
+    worked_ns_ += passed * static_cast<double>(levels_[level].work.size());
+  }
   advanced_ns_ = now;
 }
 
 // REQUIRES: advanced to now.
 void Processors::Schedule() {
-  if (work_.empty()) {
-    if (timer_) timekeeper_.Cancel(*timer_);
-    timer_.reset();
-    return;
+  std::optional<int64_t> next_ns;
+  for (const Level level : {kAhead, kShared}) {
+    const Sharers& sharers = levels_[level];
+    const double rate = Rate(level);
+    if (sharers.work.empty() || rate == 0) continue;
+    const double left = std::max(0.0, sharers.work.begin()->first.first - sharers.virtual_ns);
+    const int64_t end_ns = advanced_ns_ + static_cast<int64_t>(std::ceil(left / rate));
+    next_ns = next_ns ? std::min(*next_ns, end_ns) : end_ns;
   }
-  const double left = std::max(0.0, work_.begin()->first.first - virtual_ns_);
-  const int64_t at_ns = advanced_ns_ + static_cast<int64_t>(std::ceil(left / rate()));
-  if (timer_ && at_ns == timer_at_ns_) return;
+  if (next_ns && timer_ && *next_ns == timer_at_ns_) return;
   if (timer_) timekeeper_.Cancel(*timer_);
-  timer_at_ns_ = at_ns;
-  timer_ = timekeeper_.At(at_ns, [this] { OnWorkDone(); });
+  timer_.reset();
+  if (!next_ns) return;
+  timer_at_ns_ = *next_ns;
+  timer_ = timekeeper_.At(*next_ns, [this] { OnWorkDone(); });
 }
 
 void Processors::OnWorkDone() {
   timer_.reset();
   Advance();
-  while (!work_.empty() && work_.begin()->first.first <= virtual_ns_ + kRoundingNs) {
-    const ActivityId id = work_.begin()->second;
-    work_.erase(work_.begin());
-    Activity& activity = activities_.at(id);
-    activity.work_end.reset();
-    Wait(id, activity);
+  // What is shared first: who comes from his head start into it has nothing of this time.
+  for (const Level level : {kShared, kAhead}) {
+    Sharers& sharers = levels_[level];
+    while (!sharers.work.empty() && sharers.work.begin()->first.first <= sharers.virtual_ns + kRoundingNs) {
+      const ActivityId id = sharers.work.begin()->second;
+      sharers.work.erase(sharers.work.begin());
+      EndWork(id);
+    }
   }
   Schedule();
+}
+
+// Of its level.
+void Processors::EndWork(ActivityId id) {
+  Activity& activity = activities_.at(id);
+  activity.work_end.reset();
+  if (const double shared_ns = std::exchange(activity.shared_ns, 0); shared_ns > 0) {
+    Work(id, activity, kShared, shared_ns);
+  } else {
+    Wait(id, activity);
+  }
 }
 
 void Processors::Wait(ActivityId id, Activity& activity) {

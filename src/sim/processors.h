@@ -1,12 +1,14 @@
 // Processors: the CPUs of a simulated machine, shared by whoever is at work on it.
 //
 // An activity has work, in nanoseconds of one CPU, and then waits for something that takes no CPU. As long as there are
-// no more activities at work than CPUs, each has one; else all go on equally fast, with their share (processor
-// sharing, which is what a time-sharing scheduler comes to).
+// no more activities at work than CPUs, each has one. Else time-sharing decides, as Linux does it: who has just come
+// goes first with the beginning of his work, his head start; with the rest all go on equally fast, in what those
+// leave. So what is short hardly notices that the machine is busy, and what is long pays for it.
 //
 // Lives on the Timekeeper's thread.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -28,8 +30,9 @@ class Processors {
  public:
   using ActivityId = uint64_t;
 
-  // REQUIRES: count > 0; the Timekeeper outlives it.
-  Processors(faas::Timekeeper& timekeeper, double count) : timekeeper_(timekeeper), count_(count) {}
+  // REQUIRES: count > 0, head_start_ns >= 0; the Timekeeper outlives it.
+  Processors(faas::Timekeeper& timekeeper, double count, double head_start_ns)
+      : timekeeper_(timekeeper), count_(count), head_start_ns_(head_start_ns) {}
   Processors(const Processors&) = delete;
   Processors& operator=(const Processors&) = delete;
   ~Processors() = default;
@@ -40,36 +43,45 @@ class Processors {
   // `done` does not come any more. Nothing happens where it has come.
   void Cancel(ActivityId id);
 
-  size_t at_work() const { return work_.size(); }
+  size_t at_work() const { return levels_[kAhead].work.size() + levels_[kShared].work.size(); }
   // What all CPUs together have worked so far.
   double worked_ns() const;
 
  private:
-  // By the virtual moment at which the work ends.
-  using WorkKey = std::pair<double, ActivityId>;
+  enum Level : size_t { kAhead, kShared, kLevels };
+
+  // Those who share what CPUs there are for them.
+  struct Sharers {
+    // By the virtual moment at which their work ends. Virtual time passes as fast as one activity's work is done, so
+    // that its end does not change when others come and go.
+    std::map<std::pair<double, ActivityId>, ActivityId> work;
+    double virtual_ns = 0;
+  };
   struct Activity {
+    double shared_ns = 0;  // work that is left when its head start is over
     double wait_ns = 0;
     std::function<void()> done;
+    Level level = kAhead;                            // while it works
     std::optional<double> work_end;                  // while it works
     std::optional<faas::Timekeeper::TimerId> timer;  // while it waits
   };
 
-  double rate() const;
+  double Rate(Level level) const;  // how fast each of its activities works
+  void Work(ActivityId id, Activity& activity, Level level, double work_ns);
   void Advance();
   void Schedule();
   void OnWorkDone();
+  void EndWork(ActivityId id);
   void Wait(ActivityId id, Activity& activity);
   void End(ActivityId id);
 
   faas::Timekeeper& timekeeper_;
   const double count_;
+  const double head_start_ns_;
 
   ActivityId last_id_ = 0;
   std::unordered_map<ActivityId, Activity> activities_;
-  std::map<WorkKey, ActivityId> work_;
-  // Virtual time passes as fast as one activity's work is done, so that its end does not change when others come and
-  // go.
-  double virtual_ns_ = 0;
+  std::array<Sharers, kLevels> levels_;
   double worked_ns_ = 0;
   int64_t advanced_ns_ = 0;
   std::optional<faas::Timekeeper::TimerId> timer_;

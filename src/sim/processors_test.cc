@@ -27,7 +27,7 @@ class ProcessorsTest : public ::testing::Test {
 };
 
 TEST_F(ProcessorsTest, OneActivityTakesItsWorkAndThenItsWait) {
-  Processors processors(time_, 1);
+  Processors processors(time_, 1, 0);
   double done = 0;
   processors.Start({10 * kMs, 5 * kMs}, Note(done));
   time_.RunAll();
@@ -36,7 +36,7 @@ TEST_F(ProcessorsTest, OneActivityTakesItsWorkAndThenItsWait) {
 }
 
 TEST_F(ProcessorsTest, TwoOnOneCpuGoHalfAsFastEach) {
-  Processors processors(time_, 1);
+  Processors processors(time_, 1, 0);
   double first = 0;
   double second = 0;
   processors.Start({10 * kMs, 0}, Note(first));
@@ -47,7 +47,7 @@ TEST_F(ProcessorsTest, TwoOnOneCpuGoHalfAsFastEach) {
 }
 
 TEST_F(ProcessorsTest, OneThatComesLaterSharesWhatIsLeft) {
-  Processors processors(time_, 1);
+  Processors processors(time_, 1, 0);
   double first = 0;
   double second = 0;
   processors.Start({10 * kMs, 0}, Note(first));
@@ -59,7 +59,7 @@ TEST_F(ProcessorsTest, OneThatComesLaterSharesWhatIsLeft) {
 }
 
 TEST_F(ProcessorsTest, AsManyAsCpusDoNotSlowEachOther) {
-  Processors processors(time_, 2);
+  Processors processors(time_, 2, 0);
   double first = 0;
   double second = 0;
   double third = 0;
@@ -74,7 +74,7 @@ TEST_F(ProcessorsTest, AsManyAsCpusDoNotSlowEachOther) {
 }
 
 TEST_F(ProcessorsTest, WaitTakesNoCpu) {
-  Processors processors(time_, 1);
+  Processors processors(time_, 1, 0);
   double waiting = 0;
   double working = 0;
   processors.Start({0, 20 * kMs}, Note(waiting));
@@ -86,7 +86,7 @@ TEST_F(ProcessorsTest, WaitTakesNoCpu) {
 }
 
 TEST_F(ProcessorsTest, CancelledWorkIsNotDoneAndLeavesItsShare) {
-  Processors processors(time_, 1);
+  Processors processors(time_, 1, 0);
   bool is_done = false;
   double other = 0;
   const auto cancelled = processors.Start({10 * kMs, 0}, [&] { is_done = true; });
@@ -102,7 +102,7 @@ TEST_F(ProcessorsTest, CancelledWorkIsNotDoneAndLeavesItsShare) {
 }
 
 TEST_F(ProcessorsTest, CancelAfterTheEndWasPostedStillHolds) {
-  Processors processors(time_, 1);
+  Processors processors(time_, 1, 0);
   bool is_done = false;
   const auto nothing_to_do = processors.Start({0, 0}, [&] { is_done = true; });
   EXPECT_FALSE(is_done);  // never from within the call
@@ -112,7 +112,7 @@ TEST_F(ProcessorsTest, CancelAfterTheEndWasPostedStillHolds) {
 }
 
 TEST_F(ProcessorsTest, ManyEndInTheOrderOfTheirWork) {
-  Processors processors(time_, 3);
+  Processors processors(time_, 3, 0);
   std::vector<int> order;
   double work = 0;
   for (int i = 0; i < 50; ++i) {
@@ -124,6 +124,47 @@ TEST_F(ProcessorsTest, ManyEndInTheOrderOfTheirWork) {
   ASSERT_EQ(order.size(), 50u);
   EXPECT_TRUE(std::is_sorted(order.begin(), order.end()));
   EXPECT_NEAR(processors.worked_ns(), work, 1e3);
+}
+
+TEST_F(ProcessorsTest, WhoComesGoesFirstWithHisHeadStart) {
+  Processors processors(time_, 1, 5 * kMs);
+  double lengthy = 0;
+  double brief = 0;
+  double middling = 0;
+  processors.Start({100 * kMs, 0}, Note(lengthy));
+  time_.RunFor(20 * kMilli);
+  processors.Start({4 * kMs, 0}, Note(brief));
+  time_.RunFor(20 * kMilli);
+  processors.Start({10 * kMs, 0}, Note(middling));
+  time_.RunAll();
+  EXPECT_EQ(brief, 24);
+  EXPECT_EQ(middling, 40 + 5 + 2 * 5);
+  EXPECT_EQ(lengthy, 100 + 4 + 10);
+  EXPECT_NEAR(processors.worked_ns(), 114 * kMs, 10);
+}
+
+TEST_F(ProcessorsTest, HeadStartsTakeOneOfSeveralCpusOnly) {
+  Processors processors(time_, 2, 5 * kMs);
+  double first = 0;
+  double second = 0;
+  processors.Start({20 * kMs, 0}, Note(first));
+  time_.RunFor(10 * kMilli);
+  processors.Start({5 * kMs, 0}, Note(second));
+  time_.RunAll();
+  EXPECT_EQ(first, 20);
+  EXPECT_EQ(second, 15);
+}
+
+TEST_F(ProcessorsTest, HeadStartThatIsCancelledLeavesItsTime) {
+  Processors processors(time_, 1, 5 * kMs);
+  double first = 0;
+  processors.Start({20 * kMs, 0}, Note(first));
+  time_.RunFor(10 * kMilli);
+  const auto cancelled = processors.Start({50 * kMs, 0}, [] { FAIL(); });
+  time_.RunFor(2 * kMilli);
+  processors.Cancel(cancelled);
+  time_.RunAll();
+  EXPECT_EQ(first, 22);
 }
 
 }  // namespace

@@ -35,7 +35,7 @@ class Simulation {
         cpus_(options.cpus),
         random_(options.host.seed ^ kOverheadSeed),
         start_ns_(timekeeper_.NowNanos()),
-        processors_(timekeeper_, options.cpus),
+        processors_(timekeeper_, options.cpus, costs.head_start_ms * 1e6),
         host_(timekeeper_, processors_, costs, options.host),
         controller_(timekeeper_, host_, options.controller),
         manager_(timekeeper_, controller_, options.requests),

@@ -19,6 +19,7 @@ PhaseCost Ms(double millis) { return {Times({millis}), 1}; }
 
 Costs FixedCosts() {
   Costs costs;
+  costs.head_start_ms = 0;
   costs.overhead = Ms(2);
   costs.any.run = Ms(10);
   costs.any.Of(LaunchKind::kFunctionSnapshot) = LaunchCosts{Ms(20), Ms(5), Ms(15)};
@@ -158,11 +159,19 @@ TEST(SimulationTest, RunTimesOfARequestAreItsOwn) {
 TEST(SimulationTest, PreparingAVmmTakesCpuFromRequests) {
   Costs costs = FixedCosts();
   costs.shell = Ms(100);
-  // The first request's own time has the preparation's first 15 ms already; the second meets 85 of 100.
-  const Outcome outcome = OutcomeOf(costs, {MakeFunction("a")}, {At(0, 0), At(50, 0)}, MakeOptions(1024));
-  EXPECT_NEAR(outcome.answers[0].latency_ms, 42, 1.1);
+  // The first is loaded after 26 ms: from then on, what it has to do takes twice as long.
+  const Outcome outcome = OutcomeOf(costs, {MakeFunction("a")}, {At(0, 0), At(80, 0)}, MakeOptions(1024));
+  EXPECT_NEAR(outcome.answers[0].latency_ms, 26 + 2 * (15 + 1), 0.1);
   EXPECT_NEAR(outcome.answers[1].latency_ms, 24, 0.1);
   EXPECT_EQ(outcome.shells.shells_missing, 0u);
+}
+
+TEST(SimulationTest, WhatIsShortGoesBeforeTheRestOfWhatIsLong) {
+  Costs costs = FixedCosts();
+  costs.shell = Ms(100);
+  costs.head_start_ms = 6;
+  const Outcome outcome = OutcomeOf(costs, {MakeFunction("a")}, {At(0, 0), At(80, 0)}, MakeOptions(1024));
+  EXPECT_NEAR(outcome.answers[1].latency_ms, 1 + 6 + 2 * 4 + 1, 0.1);
 }
 
 TEST(SimulationTest, LaunchWithoutAWaitingVmmCostsMore) {
@@ -187,9 +196,9 @@ TEST(SimulationTest, LaunchTakesTheVmmThatIsBeingPrepared) {
   Options options = MakeOptions(4096);
   options.cpus = 8;
   options.host.shells_per_kind = 1;
-  // Its preparation began at 41 ms: 1 ms of overhead, 25 to be loaded, 15 that its request's time has already.
+  // Its preparation began at 26 ms: 1 ms of overhead, 25 to be loaded.
   const Outcome outcome = OutcomeOf(costs, {MakeFunction("a"), MakeFunction("b")}, {At(0, 0), At(100, 1)}, options);
-  EXPECT_NEAR(outcome.answers[1].timings.restore, 60, 0.01);
+  EXPECT_NEAR(outcome.answers[1].timings.restore, 45, 0.01);
   EXPECT_EQ(outcome.shells.shells_missing, 1u);
 }
 
