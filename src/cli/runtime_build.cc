@@ -7,6 +7,7 @@
 #include <condition_variable>
 #include <cstdio>
 #include <deque>
+#include <map>
 #include <mutex>
 #include <string_view>
 #include <thread>
@@ -119,14 +120,18 @@ Result<int> BuildRuntimes(const RuntimeBuildOptions& options, const Context& con
     if (*code == kExitOk) return {};
     return Fail(ErrorCode::kSystem, "its base snapshot could not be taken (exit code {})", *code);
   };
-  const auto fail = [several](const std::string& name, const Error& error) {
+  std::map<std::string, std::string> reasons;
+  const auto fail = [several, &reasons](const std::string& name, const Error& error) {
+    reasons[name] = error.Message();
     ShowProgress(several ? fmt::format("runtime {} FAILED: {}", name, error.Message()) : error.Message());
   };
   const unsigned jobs = options.jobs != 0 ? options.jobs : std::thread::hardware_concurrency();
   const auto failed = RunBuilds(options.names, jobs, make, then, fail);
   if (several) {
-    ShowProgress(fmt::format("{} of {} runtimes are ready{}{}", options.names.size() - failed.size(),
-                             options.names.size(), failed.empty() ? "" : "; failed: ", fmt::join(failed, ", ")));
+    ShowProgress(
+        fmt::format("{} of {} runtimes are ready", options.names.size() - failed.size(), options.names.size()));
+    // Once more, below what the others said meanwhile.
+    for (const std::string& name : failed) ShowProgress(fmt::format("{} failed: {}", name, reasons.at(name)));
   }
   return failed.empty() ? kExitOk : kExitFailure;
 }
