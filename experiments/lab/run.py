@@ -117,7 +117,7 @@ class Run:
         return word.removeprefix(f"{self.root}/").replace(f"{data_folder()}/", "DATA/")
 
 
-def last_lines(text, count=12):
+def last_lines(text, count=24):
     # A line that shows progress is written again and again.
     lines = [line.rsplit("\r", 1)[-1] for line in text.strip().split("\n")]
     return "\n".join(lines[-count:])
