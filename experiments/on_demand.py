@@ -19,7 +19,7 @@ def measure(run):
     first, *others = INPUTS[:run.pick(3, 3, 2)]
     report = run.bench("working-set", "--runtime", "python3", "--app", run.root / "examples" / "lorem-python",
                        "--event", first, *(word for other in others for word in ("--other-event", other)),
-                       "--runs", run.pick(8, 4, 1))
+                       "--runs", run.pick(6, 3, 1))
     return {"events": report["events"], "layers": report["layers"]}
 
 

@@ -278,6 +278,9 @@ Result<Costs> CostsOfLoadReports(const std::vector<LoadReport>& reports) {
   auto overheads = Collect(rows, RowStart::kWarm, [](const Row& row) { return row.overhead(); });
   if (overheads.size() < kLeast) return TooFew(file, "warm", overheads.size());
   const double warm_overhead = MedianOfSamples(overheads);
+  // Who waits for nothing is in the queue for a moment, too.
+  const double warm_queued = MedianOfSamples(Collect(rows, RowStart::kWarm, [](const Row& row) { return row.queued; }));
+  for (double& overhead : overheads) overhead += warm_queued;
   costs.overhead = CostOf(std::move(overheads));
   costs.any.run = CostOf(Collect(rows, RowStart::kWarm, [](const Row& row) { return row.run; }));
   AddLaunches(rows, warm_overhead, /*is_bare=*/false, 1, costs.any);
@@ -287,14 +290,13 @@ Result<Costs> CostsOfLoadReports(const std::vector<LoadReport>& reports) {
     if (runs.size() >= kEnough) function.run = CostOf(std::move(runs));
     AddLaunches(own, warm_overhead, /*is_bare=*/false, kEnough, function);
   }
-  const double warm_queued = MedianOfSamples(Collect(rows, RowStart::kWarm, [](const Row& row) { return row.queued; }));
   Samples destroys;
   Samples resets;
   for (const Row& row : rows) {
     if (row.start == RowStart::kWarm) {
       if (row.restore > 0) resets.push_back(row.restore + row.load);
     } else if (row.queued > std::max(kEvictionWait * warm_queued, kLeastEvictionWaitMs)) {
-      destroys.push_back(row.queued);
+      destroys.push_back(row.queued - warm_queued);
     }
   }
   costs.destroy = CostOf(std::move(destroys));

@@ -149,6 +149,19 @@ TEST(CostsTest, ReportGivesWhatRequestsTookThatWereAlone) {
   EXPECT_TRUE(costs->reset.times.empty());
 }
 
+TEST(CostsTest, TheQueueOfWhoWaitsForNothingIsOverhead) {
+  auto requests = QuietRequests();
+  for (auto& request : requests) {
+    if (const size_t at = request.find("12, \"warm\", 0,"); at != std::string::npos) {
+      request.replace(at, 15, "13, \"warm\", 1,");
+    }
+  }
+  const auto costs = ParseCosts({{Report(requests), "load.json"}});
+  ASSERT_TRUE(costs) << costs.error().Message();
+  EXPECT_EQ(Once(costs->overhead), 6);  // of 13, 7 are the run
+  EXPECT_EQ(Once(costs->destroy), 39);
+}
+
 TEST(CostsTest, HeadStartIsWhatDidNotTakeLongerBesideOtherWork) {
   auto requests = QuietRequests();
   for (int i = 0; i < 8; ++i) {
