@@ -193,7 +193,6 @@ class Controller {
   void TakeOver(Vm& claim, Vm& idle);
   void LaunchIfReady(Vm& vm);
   void Launch(Vm& vm);
-  void OnLoaded(Vm& vm) { EndLaunch(vm); }
   void EndLaunch(Vm& vm);
   void OnLaunchAnswer(Vm& vm, VmHost::Answer answer);
   void OnInvokeAnswer(Vm& vm, VmHost::Answer answer);

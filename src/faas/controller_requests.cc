@@ -103,7 +103,7 @@ void Controller::Launch(Vm& vm) {
   ++counts_.launches;
   Tell(VmEventKind::kLaunching, vm);
   if (vm.request) {
-    host_.LaunchAndInvoke(vm.id, vm.spec, vm.request, OnThread(vm, &Controller::OnLoaded),
+    host_.LaunchAndInvoke(vm.id, vm.spec, vm.request, OnThread(vm, &Controller::EndLaunch),
                           OnThread(vm, &Controller::OnLaunchAnswer));
   } else {
     SetTimer(vm, options_.launch_allowance_ns, &Controller::End);
@@ -136,7 +136,7 @@ void Controller::OnLaunchAnswer(Vm& vm, VmHost::Answer answer) {
   vm.id = 0;
   vm.reservation.reset();
   EndLaunch(vm);
-  ServeClaims();  // with its memory, too
+  ServeClaims();  // a launch that counted no more gives memory back all the same
   NotifyCapacity();
   OnAnswer(vm, std::move(answer));
 }
