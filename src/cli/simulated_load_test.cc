@@ -91,6 +91,7 @@ TEST(SimulatedLoadTest, SummaryHasTheControllersCounts) {
   EXPECT_GT(summary.counts->at("evictions"), 0u);
   EXPECT_EQ(summary.counts->at("evictions"), outcome->vms.evictions);
   EXPECT_EQ(summary.peak_reserved_mib, 2 * 264u);
+  EXPECT_EQ(SimulationOptions(ConfigWith(264), 16).controller.max_launches, 32u) << "as the node has it";
   EXPECT_EQ(summary.queued.count, summary.starts.restored + summary.starts.warm);
 }
 
