@@ -25,6 +25,14 @@ Status CheckCosts(const Costs& costs, const std::vector<Function>& functions, La
   return {};
 }
 
+faas::Controller::Options ControllerOptionsOf(const Options& options) {
+  faas::Controller::Options controller = options.controller;
+  // A boot takes longer than any restore and works all the while. Were it to count no more after what is long for a
+  // restore, boots would pile up, and look worse beside restores than they are.
+  if (options.host.launch == LaunchKind::kBoot) controller.longest_launch_ns = controller.launch_allowance_ns;
+  return controller;
+}
+
 class Simulation {
  public:
   Simulation(const Costs& costs, const std::vector<Function>& functions, const std::vector<Request>& requests,
@@ -37,7 +45,7 @@ class Simulation {
         start_ns_(timekeeper_.NowNanos()),
         processors_(timekeeper_, options.cpus, costs.head_start_ms * 1e6),
         host_(timekeeper_, processors_, costs, options.host),
-        controller_(timekeeper_, host_, options.controller),
+        controller_(timekeeper_, host_, ControllerOptionsOf(options)),
         manager_(timekeeper_, controller_, options.requests),
         unspecific_(std::make_shared<faas::FunctionRequest>()) {
     for (const Function& function : functions_) host_.Prepare(function.spec, costs.Of(function.measured_as));

@@ -96,6 +96,19 @@ TEST(SimulationTest, WithoutSnapshotsEveryLaunchIsABoot) {
   EXPECT_EQ(outcome.shells.shells_missing, 0u);
 }
 
+TEST(SimulationTest, BootsDoNotPileUpHoweverLongTheyTake) {
+  Costs costs = FixedCosts();
+  costs.any.Of(LaunchKind::kBoot)->start = Ms(5000);
+  Options options = MakeOptions(4096);
+  options.controller.max_launches = 2;
+  options.host.launch = LaunchKind::kBoot;
+  std::vector<Request> requests;
+  for (int i = 0; i < 20; ++i) requests.push_back(At(i * 500.0, 0));
+  const Outcome outcome = OutcomeOf(costs, {MakeFunction("a")}, requests, options);
+  EXPECT_LE(outcome.vms.launches, 4u);
+  for (const Answer& answer : outcome.answers) EXPECT_LT(answer.latency_ms, 21'000);
+}
+
 TEST(SimulationTest, LittleMemoryCostsEvictionsWhoseEndIsWaitedFor) {
   const auto functions = std::vector{MakeFunction("a"), MakeFunction("b")};
   const std::vector<Request> requests = {At(0, 0), At(100, 1), At(300, 0)};
