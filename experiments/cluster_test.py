@@ -41,14 +41,15 @@ class NodeTest(unittest.TestCase):
     def commands(self):
         return [words[0] for words, _ in self.said]
 
-    def test_costs_are_measured_before_what_is_checked_and_after_it(self):
+    def test_what_is_checked_finds_its_functions_warmed_up(self):
         with mock.patch.object(node.time, "sleep"):
             node.measure(self.run, "one")
         loads = [(words, environment) for words, environment in self.said if words[0] == "bench"]
         self.assertEqual([words[words.index("--seed") + 1] for words, _ in loads],
-                         [str(seed) for seed in (11, node.CHECKED_SEED, 12)])
+                         [str(node.COSTS_SEED), str(node.CHECKED_SEED)])
         self.assertEqual([pathlib.Path(words[-1]).name for words, _ in loads],
-                         ["one-before.json", "one.json", "one-after.json"])
+                         ["one-warm-up.json", "one.json"])
+        self.assertEqual(["--deploy" in words for words, _ in loads], [True, False])
         self.assertTrue(all(environment == {"SNAPFAAS_ENDPOINT": "http://127.0.0.1:9"} for _, environment in loads))
         self.assertEqual(self.commands()[-1], "down")
         self.assertIn(f"budget_mib = {8 * node.VM_MIB}", (self.folder / "one.toml").read_text())
@@ -69,10 +70,14 @@ class NodeTest(unittest.TestCase):
         self.assertIn(f"app: {self.run.root}/examples/lorem-python\n", text)
         self.assertNotIn("../", text)
 
-    def test_costs_are_of_other_runs_than_the_checked_one(self):
-        self.assertEqual([word if isinstance(word, str) else word.name for word in node.costs_of(self.run, "one")],
-                         ["--costs", "costs.json", "--costs", "one-before.json", "--costs", "one-after.json",
-                          "--bare-costs", "bare.json"])
+    def test_what_is_checked_is_held_out_from_its_costs(self):
+        words = [getattr(word, "name", word) for word in node.checked_costs_of(self.run, "one")]
+        self.assertEqual(words, ["--costs", "one.json", "--hold-out", 10, "--missing-costs", "costs.json",
+                                 "--bare-costs", "bare.json"])
+
+    def test_larger_nodes_take_what_all_runs_took(self):
+        self.assertEqual([getattr(word, "name", word) for word in node.costs_of(self.run, "one")],
+                         ["--costs", "costs.json", "--costs", "one.json", "--bare-costs", "bare.json"])
 
     def test_the_load_is_sent_from_where_the_node_is(self):
         for accelerator, inside in (("emulated-host", True), ("kvm", False)):

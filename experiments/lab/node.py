@@ -21,10 +21,13 @@ STEPS = {
     "crowded": ("sim-crowded", {"microvms": 2, "queue": 1}),
 }
 CHECKED = ("one", "several", "crowded")
-# What is checked must not be what the costs are from: other arrivals. Costs are measured before it and after it, so that
-# a machine that becomes faster or slower meanwhile, as shared ones do, is on average as fast in both.
 CHECKED_SEED = 1
-COSTS_SEEDS = {"before": 11, "after": 12}
+COSTS_SEED = 11
+# What is checked must not be what the costs are from: of a run every second part of so many seconds is held out from its
+# costs, and only that is checked. A machine that becomes faster or slower meanwhile, as shared ones do, is on average as
+# fast in both.
+HOLD_OUT_SECONDS = 10
+WARM_UP_SECONDS = 20
 
 
 def settings_of(microvms, idle_seconds=IDLE_SECONDS, shells=2, queue=1000):
@@ -84,35 +87,41 @@ def node_with(run, settings, name):
 
 
 def measure(run, step):
-    """Keeps what the node did as STEP.json, and for what is checked the costs as STEP-before.json and STEP-after.json."""
+    """Keeps what the node did as STEP.json."""
     name, settings = STEPS[step]
-    path, before, after = workload(run, name), COSTS_SEEDS["before"], COSTS_SEEDS["after"]
-    first = f"{step}-before" if step in CHECKED else step
+    deployed = ["--deploy", "--snapshots", "on"]
     with node_with(run, settings_of(**settings), step) as node:
-        # Also has the node do once what it does once for each function.
-        node.load(path, before, run.folder / f"{first}.json", "--deploy", "--snapshots", "on")
-        if step in CHECKED:
-            time.sleep(IDLE_SECONDS + 2)
-            node.load(path, CHECKED_SEED, run.folder / f"{step}.json")
-            time.sleep(IDLE_SECONDS + 2)
-            node.load(path, after, run.folder / f"{step}-after.json")
+        if step not in CHECKED:
+            node.load(workload(run, name), COSTS_SEED, run.folder / f"{step}.json", *deployed)
+            return
+        # The node does some things once for each function.
+        warm_up = shortened(run, name, WARM_UP_SECONDS)
+        node.load(warm_up, COSTS_SEED, run.folder / f"{step}-warm-up.json", *deployed)
+        time.sleep(IDLE_SECONDS + 2)
+        node.load(workload(run, name), CHECKED_SEED, run.folder / f"{step}.json")
 
 
 def costs_of(run, *steps):
     """The options of `snapfaas simulate` that say what things take on the node that was measured."""
     words = []
-    for name in ("costs", *(f"{step}-{when}" for step in steps for when in COSTS_SEEDS)):
-        words += ["--costs", run.folder / f"{name}.json"]
+    for step in ("costs", *steps):
+        words += ["--costs", run.folder / f"{step}.json"]
     return [*words, "--bare-costs", run.folder / "bare.json"]
+
+
+def checked_costs_of(run, step):
+    """The same for a step that is checked, without what is held out."""
+    return ["--costs", run.folder / f"{step}.json", "--hold-out", HOLD_OUT_SECONDS, "--missing-costs",
+            run.folder / "costs.json", "--bare-costs", run.folder / "bare.json"]
 
 
 def simulate_checked(run, step, *options):
     """The simulated node's run of a step that was measured: its report, with both beside each other."""
     report = run.folder / f"{step}-simulated.json"
     report.unlink(missing_ok=True)
-    print(run.snapfaas("simulate", workload(run, STEPS[step][0]), "--seed", CHECKED_SEED, *costs_of(run, step),
-                       "--config", run.folder / f"{step}.toml", "--check", run.folder / f"{step}.json", *options,
-                       "--json", report))
+    print(run.snapfaas("simulate", workload(run, STEPS[step][0]), "--seed", CHECKED_SEED,
+                       *checked_costs_of(run, step), "--config", run.folder / f"{step}.toml", "--check",
+                       run.folder / f"{step}.json", *options, "--json", report))
     return json.loads(report.read_text())
 
 

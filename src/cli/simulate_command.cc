@@ -32,6 +32,7 @@ struct SimulateOptions {
   uint32_t memory_mib = 128;
 
   std::vector<std::string> costs;
+  std::string missing_costs;
   std::string bare_costs;
   std::string boot_costs;
   std::string config;
@@ -44,6 +45,7 @@ struct SimulateOptions {
   uint32_t scale = 1;
 
   std::string check;
+  double hold_out_seconds = 0;
   std::optional<double> tolerance;
   std::filesystem::path json;
 
@@ -65,10 +67,11 @@ Result<sim::Costs> ReadCosts(const SimulateOptions& options) {
     if (!file) return Forward(file.error());
     files.push_back(*std::move(file));
   }
-  auto costs = sim::ParseCosts(files);
+  auto costs = sim::ParseCosts(files, options.hold_out_seconds);
   if (!costs) return costs;
   using Add = Status (*)(const sim::CostsFile& file, sim::Costs& costs);
-  const std::pair<const std::string&, Add> others[] = {{options.bare_costs, sim::AddBareCosts},
+  const std::pair<const std::string&, Add> others[] = {{options.missing_costs, sim::AddMissingCosts},
+                                                       {options.bare_costs, sim::AddBareCosts},
                                                        {options.boot_costs, sim::AddBootCosts}};
   for (const auto& [path, add] : others) {
     if (path.empty()) continue;
@@ -154,7 +157,7 @@ Result<std::optional<RealRun>> RealRunOf(const SimulateOptions& options) {
   if (options.check.empty()) return real;
   auto text = ReadText(options.check);
   if (!text) return Forward(text.error());
-  auto read = ReadRealRun(*text, options.check, KindsOf(options.snapshots).back().second);
+  auto read = ReadRealRun(*text, options.check, KindsOf(options.snapshots).back().second, options.hold_out_seconds);
   if (!read) return Forward(read.error());
   real = *std::move(read);
   return real;
@@ -194,13 +197,17 @@ Result<int> Simulated(const SimulateOptions& options) {
   simulation.host.seed = seed;
 
   std::vector<LoadSummary> summaries;
+  LoadSummary checked;
   OrderedJson runs = OrderedJson::array();
   for (const auto& [name, kind] : KindsOf(options.snapshots)) {
     simulation.host.launch = kind;
     const int64_t began_ns = MonotonicNanos();
     auto outcome = sim::Simulate(*costs, load->functions, load->requests, simulation);
     if (!outcome) return Forward(outcome.error());
-    summaries.push_back(Summarize(name, load->workload, ToLoadRun(*load, *outcome)));
+    LoadRun made = ToLoadRun(*load, *outcome);
+    summaries.push_back(Summarize(name, load->workload, made));
+    KeepHeldOut(options.hold_out_seconds, made.samples);
+    checked = Summarize(name, load->workload, made);
     const double took = ToMillis(MonotonicNanos() - began_ns) / 1e3;
     fmt::print("simulated, {}\nCPUs     {:g}, busy {:.1f} % of the time; simulated in {:.2f} s\n\n",
                Describe(summaries.back()), simulation.cpus, outcome->cpu_share * 100, took);
@@ -212,7 +219,7 @@ Result<int> Simulated(const SimulateOptions& options) {
   if (summaries.size() == 2) fmt::print("{}", Comparison(summaries[0], summaries[1]));
   std::vector<FidelityRow> fidelity;
   if (*real) {
-    fidelity = CompareRuns(**real, summaries.back());
+    fidelity = CompareRuns(**real, checked);
     fmt::print("{}", FidelityTable(fidelity));
   }
   if (!options.json.empty()) {
@@ -254,6 +261,8 @@ void AddSimulateCommand(CLI::App& app, int& exit_code) {
                    "what things take: results of bench load, maybe several, or a file of costs; JSON")
       ->required()
       ->allow_extra_args(false);
+  command->add_option("--missing-costs", options->missing_costs,
+                      "results of bench load for what the costs lack: launches, above all");
   command->add_option("--bare-costs", options->bare_costs, "results of bench load with a node that has shells = 0");
   command->add_option("--boot-costs", options->boot_costs, "results of bench breakdown, for --snapshots off");
   command->add_option("--config", options->config, "the node's settings, TOML");
@@ -273,6 +282,11 @@ void AddSimulateCommand(CLI::App& app, int& exit_code) {
       ->capture_default_str();
   auto* check = command->add_option("--check", options->check,
                                     "results of bench load of the same workload: how near is the simulated node?");
+  command
+      ->add_option("--hold-out", options->hold_out_seconds,
+                   "of the runs in --costs leave out every second part of so many seconds, and check only these")
+      ->needs(check)
+      ->check(CLI::Range(0.1, 1e6));
   command
       ->add_option("--tolerance", options->tolerance, "fail where success rate or median latency differ by more, in %")
       ->needs(check);

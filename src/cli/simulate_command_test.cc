@@ -194,6 +194,7 @@ TEST_F(SimulateCommandTest, WhatIsMissingIsNamed) {
       {{Path("load.yaml"), "--costs", costs, "--budget", "0"}, "--budget"},
       {{Path("load.yaml"), "--costs", costs, "--snapshots", "maybe"}, "--snapshots"},
       {{Path("load.yaml"), "--costs", costs, "--tolerance", "10"}, "--check"},
+      {{Path("load.yaml"), "--costs", costs, "--hold-out", "10"}, "--check"},
       {{Path("load.yaml"), "--costs", costs, "--scale", "0"}, "--scale"},
   };
   for (const auto& [words, why] : cases) {
@@ -212,6 +213,7 @@ TEST_F(SimulateCommandTest, FilesThatAreWrongAreNamed) {
   } cases[] = {
       {"--costs", "{", "wrong: this is no JSON"},
       {"--costs", R"({"restored": {"restore": 1}})", "must have run"},
+      {"--missing-costs", "{}", "wrong: these are no results of snapfaas bench load --json"},
       {"--bare-costs", "{}", "wrong: these are no results of snapfaas bench load --json"},
       {"--boot-costs", "[]", "wrong: these are no results of snapfaas bench breakdown --json"},
       {"--check", R"({"runs": []})", "wrong: these are no results of snapfaas bench load --json"},
@@ -231,7 +233,7 @@ TEST_F(SimulateCommandTest, FilesThatAreWrongAreNamed) {
 }
 
 TEST_F(SimulateCommandTest, FilesThatAreNotThereAreNamed) {
-  for (const char* option : {"--costs", "--bare-costs", "--boot-costs", "--check", "--config"}) {
+  for (const char* option : {"--costs", "--missing-costs", "--bare-costs", "--boot-costs", "--check", "--config"}) {
     std::vector<std::string> words = {Path("load.yaml"), option, Path("nowhere"), "--budget", "2048"};
     if (option != std::string_view("--costs")) words.insert(words.end(), {"--costs", Path("costs.json")});
     const Ran ran = Simulate(words);

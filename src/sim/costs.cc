@@ -63,6 +63,10 @@ std::string_view NameOf(LaunchKind kind) {
   return "boot";
 }
 
+bool IsHeldOut(double at_ms, double part_seconds) {
+  return part_seconds > 0 && std::fmod(std::floor(at_ms / 1e3 / part_seconds), 2) == 1;
+}
+
 const FunctionCosts& Costs::Of(const std::string& function) const {
   const auto found = functions.find(function);
   return found == functions.end() ? any : found->second;

@@ -80,9 +80,14 @@ struct FunctionCosts {
   std::optional<LaunchCosts>& Of(LaunchKind kind) { return launches[static_cast<size_t>(kind)]; }
 };
 
+// A machine on which nobody has worked for so long has to warm up: caches are cold and processors asleep.
+inline constexpr double kRestMs = 200;
+
 struct Costs {
-  // Of each request, outside its microVM: half of it before it is queued, half after its answer.
+  // Of each request, outside its microVM: half of it before it is queued, half after its answer. Short steps of several
+  // threads.
   PhaseCost overhead;
+  double warm_up_ms = 0;                           // of a request that comes after a rest, on top of it
   FunctionCosts any;                               // functions that are not named
   std::map<std::string, FunctionCosts> functions;  // by name; complete, like `any`
   PhaseCost reset;
@@ -102,9 +107,16 @@ struct CostsFile {
   std::string name;
 };
 
-// One file in the simulator's own form, or the results of `snapfaas bench load`, one or several. kInvalidArgument:
-// "FILE: what is wrong and how to mend it".
-Result<Costs> ParseCosts(const std::vector<CostsFile>& files);
+// Whether what came at this moment of a run is held out: it says nothing about costs, so that what is simulated with
+// them can be checked against it. Of parts of so many seconds each second one is; 0: none.
+bool IsHeldOut(double at_ms, double part_seconds);
+
+// One file in the simulator's own form, or the results of `snapfaas bench load`, one or several, without what is held
+// out. kInvalidArgument: "FILE: what is wrong and how to mend it".
+Result<Costs> ParseCosts(const std::vector<CostsFile>& files, double hold_out_seconds = 0);
+
+// What the costs lack, from other results of `snapfaas bench load`: launches, above all.
+Status AddMissingCosts(const CostsFile& file, Costs& costs);
 
 // Adds what launches take that find no VMM waiting: the results of `snapfaas bench load` against a node that keeps none
 // (shells = 0).

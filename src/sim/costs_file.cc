@@ -143,8 +143,8 @@ Status ReadFunctions(const JsonPlace& top, Costs& costs) {
 }
 
 Result<Costs> ReadTop(const JsonPlace& top) {
-  auto checked = CheckMembers(top, {"cpus", "head_start", "overhead", "shell", "reset", "destroy", "run", "restored",
-                                    "restored_bare", "cold", "cold_bare", "boot", "functions"});
+  auto checked = CheckMembers(top, {"cpus", "head_start", "warm_up", "overhead", "shell", "reset", "destroy", "run",
+                                    "restored", "restored_bare", "cold", "cold_bare", "boot", "functions"});
   if (!checked) return Forward(checked.error());
   Costs costs;
   if (top.Has("cpus")) {
@@ -152,10 +152,13 @@ Result<Costs> ReadTop(const JsonPlace& top) {
     costs.cpus = value.is_number() ? value.get<double>() : 0;
     if (!(*costs.cpus > 0 && *costs.cpus <= kMostCpus)) return top.At("cpus").Fault("must be a number above 0");
   }
-  if (top.Has("head_start")) {
-    const Json& value = top.value.at("head_start");
-    costs.head_start_ms = value.is_number() ? value.get<double>() : -1;
-    if (!(costs.head_start_ms >= 0)) return top.At("head_start").Fault("must be a number of milliseconds, 0 or more");
+  const std::pair<const char*, double&> numbers[] = {{"head_start", costs.head_start_ms},
+                                                     {"warm_up", costs.warm_up_ms}};
+  for (const auto& [key, millis] : numbers) {
+    if (!top.Has(key)) continue;
+    const Json& value = top.value.at(key);
+    millis = value.is_number() ? value.get<double>() : -1;
+    if (!(millis >= 0)) return top.At(key).Fault("must be a number of milliseconds, 0 or more");
   }
   const std::pair<const char*, PhaseCost&> phases[] = {
       {"overhead", costs.overhead}, {"shell", costs.shell}, {"reset", costs.reset}, {"destroy", costs.destroy}};
@@ -170,7 +173,7 @@ Result<Costs> ReadTop(const JsonPlace& top) {
 
 }  // namespace
 
-Result<Costs> ParseCosts(const std::vector<CostsFile>& files) {
+Result<Costs> ParseCosts(const std::vector<CostsFile>& files, double hold_out_seconds) {
   std::vector<LoadReport> reports;
   for (const CostsFile& file : files) {
     Json json = Json::parse(file.text, nullptr, /*allow_exceptions=*/false);
@@ -184,7 +187,7 @@ Result<Costs> ParseCosts(const std::vector<CostsFile>& files) {
                   "{}: several files of costs must all be results of snapfaas bench load --json", file.name);
     }
   }
-  return CostsOfLoadReports(reports);
+  return CostsOfLoadReports(reports, hold_out_seconds);
 }
 
 }  // namespace snapfaas::sim

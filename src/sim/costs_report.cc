@@ -21,6 +21,8 @@ constexpr size_t kLeast = 8;
 // end.
 constexpr double kEvictionWait = 5;
 constexpr double kLeastEvictionWaitMs = 0.2;
+// KVM closes a VM in 7 to 14 ms on the emulated host, of which 1.5 are work: the rest are RCU's grace periods.
+constexpr double kDestroyCpuShare = 0.1;
 enum class RowStart { kNone, kWarm, kRestored, kCold };
 
 // A request of a report, in milliseconds.
@@ -33,6 +35,7 @@ struct Row {
   double restore = 0;
   double load = 0;
   double run = 0;
+  double rested = 0;  // how long nobody had worked before it came
 
   double overhead() const { return latency - queued - run - (start == RowStart::kWarm ? 0 : restore + load); }
 };
@@ -139,39 +142,6 @@ ShellTimes ShellTimesOf(const Json& report) {
   return times;
 }
 
-// Requests that met no other.
-struct QuietRows {
-  std::vector<Row> alone;
-  // Warm ones beside which a shell was prepared, from their beginning to their end.
-  std::vector<Row> beside_shell;
-  ShellTimes shells;
-};
-
-// Of one run, without each function's first launch: that one found nothing prepared for it.
-void AddQuietRowsOf(std::vector<Row> rows, double shell_ms, QuietRows& quiet) {
-  std::sort(rows.begin(), rows.end(), [](const Row& a, const Row& b) { return a.due < b.due; });
-  std::set<std::string> launched;
-  constexpr double kNever = -std::numeric_limits<double>::infinity();
-  double request_until = kNever;
-  double shell_until = kNever;  // at the latest
-  double surely_shell_until = kNever;
-  for (size_t i = 0; i < rows.size(); ++i) {
-    const Row& row = rows[i];
-    const double end = row.due + row.latency;
-    const bool is_first = row.start != RowStart::kWarm && launched.insert(row.function).second;
-    const bool meets_next = i + 1 < rows.size() && rows[i + 1].due < end;
-    if (row.start != RowStart::kNone && !is_first && row.due >= request_until && !meets_next) {
-      if (row.due >= shell_until) quiet.alone.push_back(row);
-      if (row.start == RowStart::kWarm && end <= surely_shell_until) quiet.beside_shell.push_back(row);
-    }
-    request_until = std::max(request_until, end);
-    if (row.start == RowStart::kWarm) continue;
-    // It begins when the launch is done with and its request runs.
-    shell_until = std::max(shell_until, end + shell_ms);
-    surely_shell_until = std::max(surely_shell_until, end - row.run + shell_ms);
-  }
-}
-
 template <typename Value>
 Samples Collect(const std::vector<Row>& rows, RowStart start, Value value) {
   Samples samples;
@@ -179,6 +149,69 @@ Samples Collect(const std::vector<Row>& rows, RowStart start, Value value) {
     if (row.start == start) samples.push_back(value(row));
   }
   return samples;
+}
+
+std::map<std::string, std::vector<Row>> ByFunction(const std::vector<Row>& rows) {
+  std::map<std::string, std::vector<Row>> by_function;
+  for (const Row& row : rows) by_function[row.function].push_back(row);
+  return by_function;
+}
+
+// By how much a warm request took longer than the median of those of the same function and run.
+struct Odds {
+  bool was_rested = false;
+  double overhead = 0;
+  double run = 0;
+};
+
+// REQUIRES: they are of one run.
+void AddOdds(const std::vector<Row>& rows, std::vector<Odds>& odds) {
+  for (const auto& [function, own] : ByFunction(rows)) {
+    const auto overheads = Collect(own, RowStart::kWarm, [](const Row& row) { return row.overhead(); });
+    if (overheads.size() < kLeast) continue;
+    const double overhead = MedianOfSamples(overheads);
+    const double run = MedianOfSamples(Collect(own, RowStart::kWarm, [](const Row& row) { return row.run; }));
+    for (const Row& row : own) {
+      if (row.start != RowStart::kWarm) continue;
+      odds.push_back({row.rested >= kRestMs, row.overhead() - overhead, row.run - run});
+    }
+  }
+}
+
+// Requests that met no other.
+struct QuietRows {
+  std::vector<Row> alone;
+  // Of the alone and warm ones, by how much they took more or less than most of the same function and run.
+  std::vector<Odds> odds;
+  ShellTimes shells;
+};
+
+// Of one run, without each function's first launch: that one found nothing prepared for it.
+void AddQuietRowsOf(std::vector<Row> rows, double shell_ms, double hold_out_seconds, QuietRows& quiet) {
+  const size_t before = quiet.alone.size();
+  std::sort(rows.begin(), rows.end(), [](const Row& a, const Row& b) { return a.due < b.due; });
+  std::set<std::string> launched;
+  constexpr double kNever = -std::numeric_limits<double>::infinity();
+  double request_until = kNever;
+  double shell_until = kNever;  // at the latest
+  for (size_t i = 0; i < rows.size(); ++i) {
+    const Row& row = rows[i];
+    const double end = row.due + row.latency;
+    const bool is_first = row.start != RowStart::kWarm && launched.insert(row.function).second;
+    const bool meets_next = i + 1 < rows.size() && rows[i + 1].due < end;
+    const bool counts = row.start != RowStart::kNone && !is_first && !IsHeldOut(row.due, hold_out_seconds);
+    if (counts && row.due >= request_until && !meets_next) {
+      if (row.due >= shell_until) {
+        quiet.alone.push_back(row);
+        quiet.alone.back().rested = row.due - std::max(request_until, shell_until);
+      }
+    }
+    request_until = std::max(request_until, end);
+    if (row.start == RowStart::kWarm) continue;
+    // It begins when the launch is done with and its request runs.
+    shell_until = std::max(shell_until, end + shell_ms);
+  }
+  AddOdds({quiet.alone.begin() + static_cast<std::ptrdiff_t>(before), quiet.alone.end()}, quiet.odds);
 }
 
 PhaseCost CostOf(Samples samples) { return {Times(std::move(samples)), 1}; }
@@ -204,19 +237,13 @@ void AddLaunches(const std::vector<Row>& rows, double warm_overhead, bool is_bar
   }
 }
 
-std::map<std::string, std::vector<Row>> ByFunction(const std::vector<Row>& rows) {
-  std::map<std::string, std::vector<Row>> by_function;
-  for (const Row& row : rows) by_function[row.function].push_back(row);
-  return by_function;
-}
-
-Status AddQuietRows(const LoadReport& report, QuietRows& quiet) {
+Status AddQuietRows(const LoadReport& report, double hold_out_seconds, QuietRows& quiet) {
   auto runs = ReadRows(report.json, report.file);
   if (!runs) return Forward(runs.error());
   const ShellTimes shells = ShellTimesOf(report.json);
   // Of the run in which it took least: in those with more to do it had less of the CPU.
   if (quiet.shells.count == 0 || (shells.count > 0 && shells.mean() < quiet.shells.mean())) quiet.shells = shells;
-  for (auto& [name, rows] : *runs) AddQuietRowsOf(std::move(rows), shells.mean(), quiet);
+  for (auto& [name, rows] : *runs) AddQuietRowsOf(std::move(rows), shells.mean(), hold_out_seconds, quiet);
   return {};
 }
 
@@ -224,15 +251,6 @@ Status AddQuietRows(const LoadReport& report, QuietRows& quiet) {
 // as long as it would have alone.
 double WithoutSharing(double measured_ms, double head_start_ms) {
   return measured_ms <= head_start_ms ? measured_ms : (measured_ms + head_start_ms) / 2;
-}
-
-// How much of a warm request's time did not become longer beside a shell that was prepared. REQUIRES: one CPU.
-std::optional<double> HeadStartOf(const QuietRows& quiet) {
-  const auto run = [](const Row& row) { return row.run; };
-  const auto beside = Collect(quiet.beside_shell, RowStart::kWarm, run);
-  if (beside.size() < kLeast) return std::nullopt;
-  const double alone_ms = MedianOfSamples(Collect(quiet.alone, RowStart::kWarm, run));
-  return std::clamp(2 * alone_ms - MedianOfSamples(beside), 0.0, alone_ms);
 }
 
 // After a launch the next shell is prepared, while the launch's own request runs: on one CPU each takes from the
@@ -250,9 +268,40 @@ void TakeSharingOut(QuietRows& quiet, double head_start_ms) {
   quiet.shells.millis = std::max(0.0, quiet.shells.millis - quiet.shells.count * MedianOfSamples(works));
 }
 
+// What requests took longer because the machine had rested before they came, which is taken out of what they took.
+double TakeWarmUpOut(QuietRows& quiet) {
+  struct Taken {
+    Samples overheads;
+    Samples runs;
+  };
+  Taken after_rest;
+  Taken after_work;
+  for (const Odds& odds : quiet.odds) {
+    Taken& taken = odds.was_rested ? after_rest : after_work;
+    taken.overheads.push_back(odds.overhead);
+    taken.runs.push_back(odds.run);
+  }
+  if (std::min(after_rest.runs.size(), after_work.runs.size()) < kLeast) return 0;
+  const double overhead_ms =
+      std::max(0.0, MedianOfSamples(after_rest.overheads) - MedianOfSamples(after_work.overheads));
+  const double run_ms = std::max(0.0, MedianOfSamples(after_rest.runs) - MedianOfSamples(after_work.runs));
+  for (Row& row : quiet.alone) {
+    if (row.rested < kRestMs) continue;
+    const double overhead = std::clamp(row.overhead(), 0.0, overhead_ms);
+    const double run = std::min(row.run, run_ms);
+    row.latency -= overhead + run;
+    row.run -= run;
+  }
+  return overhead_ms + run_ms;
+}
+
 tl::unexpected<Error> TooFew(const std::string& file, std::string_view what, size_t count) {
   return Fail(ErrorCode::kInvalidArgument,
               "{}: only {} {} requests met no other: take a run at a lower rate, or a longer one", file, count, what);
+}
+
+tl::unexpected<Error> NoLoadReport(const std::string& file) {
+  return Fail(ErrorCode::kInvalidArgument, "{}: these are no results of snapfaas bench load --json", file);
 }
 
 }  // namespace
@@ -262,15 +311,15 @@ bool IsLoadReport(const Json& json) {
          json.value("samples", Json()).is_array();
 }
 
-Result<Costs> CostsOfLoadReports(const std::vector<LoadReport>& reports) {
+Result<Costs> CostsOfLoadReports(const std::vector<LoadReport>& reports, double hold_out_seconds) {
   QuietRows quiet;
   Costs costs;
   for (const LoadReport& report : reports) {
-    if (auto added = AddQuietRows(report, quiet); !added) return Forward(added.error());
+    if (auto added = AddQuietRows(report, hold_out_seconds, quiet); !added) return Forward(added.error());
     if (report.json.value("accelerator", Json()) == "emulated-host") costs.cpus = 1;
   }
+  costs.warm_up_ms = TakeWarmUpOut(quiet);
   if (costs.cpus == 1) {
-    costs.head_start_ms = HeadStartOf(quiet).value_or(costs.head_start_ms);
     TakeSharingOut(quiet, costs.head_start_ms);
   }
   const std::vector<Row>& rows = quiet.alone;
@@ -299,19 +348,37 @@ Result<Costs> CostsOfLoadReports(const std::vector<LoadReport>& reports) {
       destroys.push_back(row.queued - warm_queued);
     }
   }
-  costs.destroy = CostOf(std::move(destroys));
+  costs.destroy = {Times(std::move(destroys)), kDestroyCpuShare};
   costs.reset = CostOf(std::move(resets));
   if (quiet.shells.count > 0) costs.shell = CostOf({quiet.shells.mean()});
   return costs;
 }
 
+Status AddMissingCosts(const CostsFile& file, Costs& costs) {
+  LoadReport report{Json::parse(file.text, nullptr, /*allow_exceptions=*/false), file.name};
+  if (!IsLoadReport(report.json)) return NoLoadReport(file.name);
+  auto other = CostsOfLoadReports({std::move(report)}, 0);
+  if (!other) return Forward(other.error());
+  const auto add_launches = [](const FunctionCosts& from, FunctionCosts& to) {
+    for (size_t kind = 0; kind < kLaunchKinds; ++kind) {
+      if (!to.launches[kind]) to.launches[kind] = from.launches[kind];
+    }
+  };
+  for (auto& [name, function] : costs.functions) add_launches(other->Of(name), function);
+  add_launches(other->any, costs.any);
+  const std::pair<PhaseCost&, PhaseCost&> phases[] = {
+      {costs.destroy, other->destroy}, {costs.reset, other->reset}, {costs.shell, other->shell}};
+  for (const auto& [to, from] : phases) {
+    if (to.times.empty()) to = std::move(from);
+  }
+  return {};
+}
+
 Status AddBareCosts(const CostsFile& file, Costs& costs) {
   LoadReport report{Json::parse(file.text, nullptr, /*allow_exceptions=*/false), file.name};
-  if (!IsLoadReport(report.json)) {
-    return Fail(ErrorCode::kInvalidArgument, "{}: these are no results of snapfaas bench load --json", file.name);
-  }
+  if (!IsLoadReport(report.json)) return NoLoadReport(file.name);
   QuietRows quiet;
-  if (auto added = AddQuietRows(report, quiet); !added) return added;
+  if (auto added = AddQuietRows(report, 0, quiet); !added) return added;
   const auto overheads = Collect(quiet.alone, RowStart::kWarm, [](const Row& row) { return row.overhead(); });
   if (overheads.size() < kLeast) return TooFew(file.name, "warm", overheads.size());
   const double warm_overhead = MedianOfSamples(overheads);

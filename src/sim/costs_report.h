@@ -19,6 +19,6 @@ struct LoadReport {
 
 // From the requests that met no other: what others took from them would be taken twice. kInvalidArgument: as
 // ParseCosts. REQUIRES: at least one.
-Result<Costs> CostsOfLoadReports(const std::vector<LoadReport>& reports);
+Result<Costs> CostsOfLoadReports(const std::vector<LoadReport>& reports, double hold_out_seconds);
 
 }  // namespace snapfaas::sim

@@ -48,7 +48,7 @@ TEST(TimesTest, LogNormalHasItsMedianAndItsTail) {
 
 TEST(CostsTest, OwnFormIsRead) {
   const auto costs = ParseCosts({{R"({
-    "cpus": 8, "head_start": 1.5, "overhead": 0.3, "shell": [9, 9], "reset": 2, "destroy": {"median": 5, "p99": 5},
+    "cpus": 8, "head_start": 1.5, "warm_up": 0.4, "overhead": 0.3, "shell": [9, 9], "reset": 2, "destroy": {"median": 5, "p99": 5},
     "run": {"samples": [4], "cpu": 0.25},
     "restored": {"restore": 2, "load": 1, "run": 6},
     "boot": {"boot": 300},
@@ -58,6 +58,7 @@ TEST(CostsTest, OwnFormIsRead) {
   ASSERT_TRUE(costs) << costs.error().Message();
   EXPECT_EQ(costs->cpus, 8);
   EXPECT_EQ(costs->head_start_ms, 1.5);
+  EXPECT_EQ(costs->warm_up_ms, 0.4);
   EXPECT_EQ(Once(costs->shell), 9);
   EXPECT_NEAR(Once(costs->destroy), 5, 1e-9);
   EXPECT_EQ(costs->any.run.cpu, 0.25);
@@ -95,6 +96,7 @@ TEST(CostsTest, BadFilesAreNamedWithThePlace) {
   EXPECT_THAT(ErrorOf(R"({"run": {"samples": [1], "cpu": 2}})"), HasSubstr("run.cpu must be a share"));
   EXPECT_THAT(ErrorOf(R"({"run": 1, "cpus": 0})"), HasSubstr("cpus must be"));
   EXPECT_THAT(ErrorOf(R"({"run": 1, "head_start": -1})"), HasSubstr("head_start must be"));
+  EXPECT_THAT(ErrorOf(R"({"run": 1, "warm_up": "long"})"), HasSubstr("warm_up must be"));
   EXPECT_THAT(ErrorOf(R"({"run": 1, "functions": {"a": {"runs": 2}}})"), HasSubstr("functions.a has \"runs\""));
 }
 
@@ -162,16 +164,50 @@ TEST(CostsTest, TheQueueOfWhoWaitsForNothingIsOverhead) {
   EXPECT_EQ(Once(costs->destroy), 39);
 }
 
-TEST(CostsTest, HeadStartIsWhatDidNotTakeLongerBesideOtherWork) {
+TEST(CostsTest, WhatTookLongerAfterARestIsWarmUp) {
   auto requests = QuietRequests();
-  for (int i = 0; i < 8; ++i) {
-    requests.push_back(fmt::format(R"({}, 61, "restored", 0, 20, 8, 25)", 40000 + i * 1000));
-    requests.push_back(fmt::format(R"({}, 14, "warm", 0, 0, 0, 9)", 40100 + i * 1000));
+  for (int i = 0; i < 10; ++i) {
+    // Right after the one that is alone after a rest.
+    requests.push_back(fmt::format(R"({}, 9, "warm", 0, 0, 0, 5)", i * 1000 + 100));
   }
   const auto costs = ParseCosts({{Report(requests), "load.json"}});
   ASSERT_TRUE(costs) << costs.error().Message();
-  EXPECT_EQ(costs->head_start_ms, 5);  // of 7: the other 2 took 4
+  EXPECT_EQ(costs->warm_up_ms, 3);  // 1 of them outside the microVM
+  Random random(1);
+  for (int i = 0; i < 100; ++i) {
+    EXPECT_EQ(costs->overhead.times.Millis(random), 4);
+    EXPECT_EQ(costs->any.run.times.Millis(random), 5);
+  }
+  const LaunchCosts& restored = *costs->any.Of(LaunchKind::kFunctionSnapshot);
+  EXPECT_EQ(Once(restored.start), 23);
+  EXPECT_EQ(Once(restored.run), 13);  // 25 less 2, of which 3 were ahead
+}
+
+TEST(CostsTest, WhatIsHeldOutDoesNotCount) {
+  auto requests = QuietRequests();
+  for (int i = 0; i < 10; ++i) requests.push_back(fmt::format(R"({}, 99, "warm", 0, 0, 0, 90)", 110'000 + i * 900));
+  const auto costs = ParseCosts({{Report(requests), "load.json"}}, 10);
+  ASSERT_TRUE(costs) << costs.error().Message();
+  EXPECT_THAT(costs->any.run.times.samples(), testing::Each(7));
   EXPECT_EQ(costs->any.run.times.samples().size(), 10u);
+  EXPECT_FALSE(IsHeldOut(9'999, 10));
+  EXPECT_TRUE(IsHeldOut(10'000, 10));
+  EXPECT_FALSE(IsHeldOut(20'000, 10));
+  EXPECT_FALSE(IsHeldOut(10'000, 0));
+}
+
+TEST(CostsTest, WhatIsLackingComesFromAnotherRun) {
+  std::vector<std::string> warm;
+  for (int i = 0; i < 10; ++i) warm.push_back(fmt::format(R"({}, 9, "warm", 0, 0, 0, 5)", i * 1000));
+  auto costs = ParseCosts({{Report(warm), "warm.json"}});
+  ASSERT_TRUE(costs) << costs.error().Message();
+  EXPECT_FALSE(costs->any.Of(LaunchKind::kFunctionSnapshot));
+  ASSERT_TRUE(AddMissingCosts({Report(QuietRequests()), "load.json"}, *costs));
+  EXPECT_EQ(Once(costs->any.Of(LaunchKind::kFunctionSnapshot)->load), 8);
+  EXPECT_EQ(Once(costs->Of("a").Of(LaunchKind::kFunctionSnapshot)->load), 8);
+  EXPECT_EQ(Once(costs->destroy), 40);
+  EXPECT_EQ(Once(costs->any.run), 5) << "that was there";
+  EXPECT_FALSE(AddMissingCosts({"{}", "load.json"}, *costs));
 }
 
 TEST(CostsTest, SeveralReportsCountTogether) {

@@ -100,7 +100,7 @@ void MeasuredVmHost::Refill() {
     if (kind.ready >= ShareOf(kind)) continue;
     is_refilling_ = true;
     kind.is_starting = true;
-    processors_.Start(costs_.shell.Sample(random_), [this, &kind] {
+    processors_.Start(costs_.shell.Sample(random_), Ahead::kNothing, [this, &kind] {
       is_refilling_ = false;
       kind.is_starting = false;
       ++counts_.shells_started;
@@ -126,7 +126,7 @@ MeasuredVmHost::Vm& MeasuredVmHost::Make(faas::VmId id, const faas::FunctionSpec
 
 void MeasuredVmHost::Begin(faas::VmId id, Vm& vm, const Effort& effort, std::function<void(Vm& vm)> done) {
   vm.phase_began_ns = timekeeper_.NowNanos();
-  vm.activity = processors_.Start(effort, [this, id, done = std::move(done)] {
+  vm.activity = processors_.Start(effort, Ahead::kBeginning, [this, id, done = std::move(done)] {
     Vm& of = vms_.at(id);
     of.activity.reset();
     done(of);
@@ -245,7 +245,7 @@ void MeasuredVmHost::Destroy(faas::VmId id, std::function<void()> done) {
   ReleaseRefill(vm);
   if (vm.interrupted) timekeeper_.Post(std::move(vm.interrupted));
   vms_.erase(found);
-  processors_.Start(costs_.destroy.Sample(random_), std::move(done));
+  processors_.Start(costs_.destroy.Sample(random_), Ahead::kBeginning, std::move(done));
 }
 
 }  // namespace snapfaas::sim

@@ -25,7 +25,7 @@ double Processors::worked_ns() const {
   return worked_ns_ + passed * rate;
 }
 
-Processors::ActivityId Processors::Start(const Effort& effort, std::function<void()> done) {
+Processors::ActivityId Processors::Start(const Effort& effort, Ahead ahead, std::function<void()> done) {
   const ActivityId id = ++last_id_;
   Activity& activity = activities_[id];
   activity.wait_ns = effort.wait_ns;
@@ -35,7 +35,9 @@ Processors::ActivityId Processors::Start(const Effort& effort, std::function<voi
     return id;
   }
   Advance();
-  const double ahead_ns = std::min(effort.work_ns, head_start_ns_);
+  const double ahead_ns = ahead == Ahead::kAll       ? effort.work_ns
+                          : ahead == Ahead::kNothing ? 0
+                                                     : std::min(effort.work_ns, head_start_ns_);
   activity.shared_ns = effort.work_ns - ahead_ns;
   if (ahead_ns > 0) {
     Work(id, activity, kAhead, ahead_ns);

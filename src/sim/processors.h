@@ -1,9 +1,9 @@
 // Processors: the CPUs of a simulated machine, shared by whoever is at work on it.
 //
 // An activity has work, in nanoseconds of one CPU, and then waits for something that takes no CPU. As long as there are
-// no more activities at work than CPUs, each has one. Else time-sharing decides, as Linux does it: who has just come
-// goes first with the beginning of his work, his head start; with the rest all go on equally fast, in what those
-// leave. So what is short hardly notices that the machine is busy, and what is long pays for it.
+// no more activities at work than CPUs, each has one. Else time-sharing decides, as Linux does it: who was woken goes
+// first with the beginning of his work, his head start; with the rest all go on equally fast, in what those leave. So
+// what is short hardly notices that the machine is busy, and what is long pays for it.
 //
 // Lives on the Timekeeper's thread.
 #pragma once
@@ -26,6 +26,13 @@ struct Effort {
   double wait_ns = 0;
 };
 
+// How much of an activity's work goes before others'.
+enum class Ahead {
+  kNothing,    // as a process that is new
+  kBeginning,  // as a thread that was woken: its head start
+  kAll,        // as short steps of several threads, each of which is woken for it
+};
+
 class Processors {
  public:
   using ActivityId = uint64_t;
@@ -38,12 +45,14 @@ class Processors {
   ~Processors() = default;
 
   // `done` is called once, when work and wait are over, never from within the call.
-  ActivityId Start(const Effort& effort, std::function<void()> done);
+  ActivityId Start(const Effort& effort, Ahead ahead, std::function<void()> done);
 
   // `done` does not come any more. Nothing happens where it has come.
   void Cancel(ActivityId id);
 
   size_t at_work() const { return levels_[kAhead].work.size() + levels_[kShared].work.size(); }
+  // For how long nobody has worked by now.
+  int64_t rested_ns() const { return at_work() > 0 ? 0 : timekeeper_.NowNanos() - advanced_ns_; }
   // What all CPUs together have worked so far.
   double worked_ns() const;
 
@@ -83,7 +92,7 @@ class Processors {
   std::unordered_map<ActivityId, Activity> activities_;
   std::array<Sharers, kLevels> levels_;
   double worked_ns_ = 0;
-  int64_t advanced_ns_ = 0;
+  int64_t advanced_ns_ = 0;  // while nobody works, since when
   std::optional<faas::Timekeeper::TimerId> timer_;
   int64_t timer_at_ns_ = 0;
 };

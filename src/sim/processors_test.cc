@@ -29,7 +29,7 @@ class ProcessorsTest : public ::testing::Test {
 TEST_F(ProcessorsTest, OneActivityTakesItsWorkAndThenItsWait) {
   Processors processors(time_, 1, 0);
   double done = 0;
-  processors.Start({10 * kMs, 5 * kMs}, Note(done));
+  processors.Start({10 * kMs, 5 * kMs}, Ahead::kBeginning, Note(done));
   time_.RunAll();
   EXPECT_EQ(done, 15);
   EXPECT_NEAR(processors.worked_ns(), 10 * kMs, 10);
@@ -39,8 +39,8 @@ TEST_F(ProcessorsTest, TwoOnOneCpuGoHalfAsFastEach) {
   Processors processors(time_, 1, 0);
   double first = 0;
   double second = 0;
-  processors.Start({10 * kMs, 0}, Note(first));
-  processors.Start({30 * kMs, 0}, Note(second));
+  processors.Start({10 * kMs, 0}, Ahead::kBeginning, Note(first));
+  processors.Start({30 * kMs, 0}, Ahead::kBeginning, Note(second));
   time_.RunAll();
   EXPECT_EQ(first, 20);   // 10 of 20 ms were the other's
   EXPECT_EQ(second, 40);  // then it is alone with its last 20
@@ -50,9 +50,9 @@ TEST_F(ProcessorsTest, OneThatComesLaterSharesWhatIsLeft) {
   Processors processors(time_, 1, 0);
   double first = 0;
   double second = 0;
-  processors.Start({10 * kMs, 0}, Note(first));
+  processors.Start({10 * kMs, 0}, Ahead::kBeginning, Note(first));
   time_.RunFor(6 * kMilli);
-  processors.Start({10 * kMs, 0}, Note(second));
+  processors.Start({10 * kMs, 0}, Ahead::kBeginning, Note(second));
   time_.RunAll();
   EXPECT_EQ(first, 14);
   EXPECT_EQ(second, 20);
@@ -63,12 +63,12 @@ TEST_F(ProcessorsTest, AsManyAsCpusDoNotSlowEachOther) {
   double first = 0;
   double second = 0;
   double third = 0;
-  processors.Start({10 * kMs, 0}, Note(first));
-  processors.Start({10 * kMs, 0}, Note(second));
+  processors.Start({10 * kMs, 0}, Ahead::kBeginning, Note(first));
+  processors.Start({10 * kMs, 0}, Ahead::kBeginning, Note(second));
   time_.RunAll();
   EXPECT_EQ(first, 10);
   EXPECT_EQ(second, 10);
-  for (double* done : {&first, &second, &third}) processors.Start({10 * kMs, 0}, Note(*done));
+  for (double* done : {&first, &second, &third}) processors.Start({10 * kMs, 0}, Ahead::kBeginning, Note(*done));
   time_.RunAll();
   for (const double done : {first, second, third}) EXPECT_EQ(done, 25);  // 30 ms of work on two CPUs
 }
@@ -77,8 +77,8 @@ TEST_F(ProcessorsTest, WaitTakesNoCpu) {
   Processors processors(time_, 1, 0);
   double waiting = 0;
   double working = 0;
-  processors.Start({0, 20 * kMs}, Note(waiting));
-  processors.Start({10 * kMs, 0}, Note(working));
+  processors.Start({0, 20 * kMs}, Ahead::kBeginning, Note(waiting));
+  processors.Start({10 * kMs, 0}, Ahead::kBeginning, Note(working));
   EXPECT_EQ(processors.at_work(), 1u);
   time_.RunAll();
   EXPECT_EQ(waiting, 20);
@@ -89,9 +89,9 @@ TEST_F(ProcessorsTest, CancelledWorkIsNotDoneAndLeavesItsShare) {
   Processors processors(time_, 1, 0);
   bool is_done = false;
   double other = 0;
-  const auto cancelled = processors.Start({10 * kMs, 0}, [&] { is_done = true; });
-  const auto waiting = processors.Start({0, 10 * kMs}, [&] { is_done = true; });
-  processors.Start({10 * kMs, 0}, Note(other));
+  const auto cancelled = processors.Start({10 * kMs, 0}, Ahead::kBeginning, [&] { is_done = true; });
+  const auto waiting = processors.Start({0, 10 * kMs}, Ahead::kBeginning, [&] { is_done = true; });
+  processors.Start({10 * kMs, 0}, Ahead::kBeginning, Note(other));
   time_.RunFor(4 * kMilli);
   processors.Cancel(cancelled);
   processors.Cancel(waiting);
@@ -104,7 +104,7 @@ TEST_F(ProcessorsTest, CancelledWorkIsNotDoneAndLeavesItsShare) {
 TEST_F(ProcessorsTest, CancelAfterTheEndWasPostedStillHolds) {
   Processors processors(time_, 1, 0);
   bool is_done = false;
-  const auto nothing_to_do = processors.Start({0, 0}, [&] { is_done = true; });
+  const auto nothing_to_do = processors.Start({0, 0}, Ahead::kBeginning, [&] { is_done = true; });
   EXPECT_FALSE(is_done);  // never from within the call
   processors.Cancel(nothing_to_do);
   time_.RunAll();
@@ -118,7 +118,7 @@ TEST_F(ProcessorsTest, ManyEndInTheOrderOfTheirWork) {
   for (int i = 0; i < 50; ++i) {
     const int place = (i * 7) % 50;
     work += (place + 1) * kMs;
-    processors.Start({(place + 1) * kMs, 0}, [&order, place] { order.push_back(place); });
+    processors.Start({(place + 1) * kMs, 0}, Ahead::kBeginning, [&order, place] { order.push_back(place); });
   }
   time_.RunAll();
   ASSERT_EQ(order.size(), 50u);
@@ -131,11 +131,11 @@ TEST_F(ProcessorsTest, WhoComesGoesFirstWithHisHeadStart) {
   double lengthy = 0;
   double brief = 0;
   double middling = 0;
-  processors.Start({100 * kMs, 0}, Note(lengthy));
+  processors.Start({100 * kMs, 0}, Ahead::kBeginning, Note(lengthy));
   time_.RunFor(20 * kMilli);
-  processors.Start({4 * kMs, 0}, Note(brief));
+  processors.Start({4 * kMs, 0}, Ahead::kBeginning, Note(brief));
   time_.RunFor(20 * kMilli);
-  processors.Start({10 * kMs, 0}, Note(middling));
+  processors.Start({10 * kMs, 0}, Ahead::kBeginning, Note(middling));
   time_.RunAll();
   EXPECT_EQ(brief, 24);
   EXPECT_EQ(middling, 40 + 5 + 2 * 5);
@@ -143,13 +143,50 @@ TEST_F(ProcessorsTest, WhoComesGoesFirstWithHisHeadStart) {
   EXPECT_NEAR(processors.worked_ns(), 114 * kMs, 10);
 }
 
+TEST_F(ProcessorsTest, ANewProcessHasNoHeadStart) {
+  Processors processors(time_, 1, 5 * kMs);
+  double created = 0;
+  double woken = 0;
+  processors.Start({20 * kMs, 0}, Ahead::kNothing, Note(created));
+  processors.Start({10 * kMs, 0}, Ahead::kBeginning, Note(woken));
+  time_.RunAll();
+  EXPECT_EQ(woken, 5 + 2 * 5);
+  EXPECT_EQ(created, 30);
+}
+
+TEST_F(ProcessorsTest, BriefStepsAllGoAhead) {
+  Processors processors(time_, 1, 5 * kMs);
+  double working = 0;
+  double brief = 0;
+  processors.Start({50 * kMs, 0}, Ahead::kBeginning, Note(working));
+  time_.RunFor(10 * kMilli);
+  processors.Start({20 * kMs, 0}, Ahead::kAll, Note(brief));
+  time_.RunAll();
+  EXPECT_EQ(brief, 30);
+  EXPECT_EQ(working, 70);
+}
+
+TEST_F(ProcessorsTest, RestIsHowLongNobodyHasWorked) {
+  Processors processors(time_, 1, 0);
+  EXPECT_GE(processors.rested_ns(), kSecond);
+  processors.Start({10 * kMs, 90 * kMs}, Ahead::kBeginning, [] {});
+  EXPECT_EQ(processors.rested_ns(), 0);
+  time_.RunFor(30 * kMilli);
+  EXPECT_NEAR(static_cast<double>(processors.rested_ns()), 20 * kMs, 10);  // who waits does not work
+  const auto cancelled = processors.Start({10 * kMs, 0}, Ahead::kBeginning, [] {});
+  time_.RunFor(5 * kMilli);
+  processors.Cancel(cancelled);
+  time_.RunFor(7 * kMilli);
+  EXPECT_NEAR(static_cast<double>(processors.rested_ns()), 7 * kMs, 10);
+}
+
 TEST_F(ProcessorsTest, HeadStartsTakeOneOfSeveralCpusOnly) {
   Processors processors(time_, 2, 5 * kMs);
   double first = 0;
   double second = 0;
-  processors.Start({20 * kMs, 0}, Note(first));
+  processors.Start({20 * kMs, 0}, Ahead::kBeginning, Note(first));
   time_.RunFor(10 * kMilli);
-  processors.Start({5 * kMs, 0}, Note(second));
+  processors.Start({5 * kMs, 0}, Ahead::kBeginning, Note(second));
   time_.RunAll();
   EXPECT_EQ(first, 20);
   EXPECT_EQ(second, 15);
@@ -158,9 +195,9 @@ TEST_F(ProcessorsTest, HeadStartsTakeOneOfSeveralCpusOnly) {
 TEST_F(ProcessorsTest, HeadStartThatIsCancelledLeavesItsTime) {
   Processors processors(time_, 1, 5 * kMs);
   double first = 0;
-  processors.Start({20 * kMs, 0}, Note(first));
+  processors.Start({20 * kMs, 0}, Ahead::kBeginning, Note(first));
   time_.RunFor(10 * kMilli);
-  const auto cancelled = processors.Start({50 * kMs, 0}, [] { FAIL(); });
+  const auto cancelled = processors.Start({50 * kMs, 0}, Ahead::kBeginning, [] { FAIL(); });
   time_.RunFor(2 * kMilli);
   processors.Cancel(cancelled);
   time_.RunAll();

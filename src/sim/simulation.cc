@@ -81,7 +81,9 @@ class Simulation {
     Effort half = costs_.overhead.Sample(random_);
     half.work_ns /= 2;
     half.wait_ns /= 2;
-    processors_.Start(half, [this, i, half] { Submit(i, half); });
+    Effort first = half;
+    if (ToMillis(processors_.rested_ns()) >= kRestMs) first.work_ns += costs_.warm_up_ms * 1e6;
+    processors_.Start(first, Ahead::kAll, [this, i, half] { Submit(i, half); });
   }
 
   void Submit(size_t i, const Effort& half) {
@@ -98,7 +100,7 @@ class Simulation {
                       answer.kind = outcome.kind;
                       answer.throttle = outcome.throttle;
                       answer.timings = outcome.timings;
-                      processors_.Start(half, [this, i] { Deliver(i); });
+                      processors_.Start(half, Ahead::kAll, [this, i] { Deliver(i); });
                     });
   }
 

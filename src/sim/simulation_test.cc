@@ -76,6 +76,16 @@ TEST(SimulationTest, LaunchAndThenAWarmRequestTakeWhatTheyCost) {
   EXPECT_NEAR(outcome.cpu_share, 54.0 / 112, 1e-3);
 }
 
+TEST(SimulationTest, WhoComesAfterARestWarmsTheMachineUp) {
+  Costs costs = FixedCosts();
+  costs.warm_up_ms = 6;
+  const Outcome outcome = OutcomeOf(costs, {MakeFunction("a")}, {At(0, 0), At(100, 0), At(400, 0)}, MakeOptions(1024));
+  EXPECT_NEAR(outcome.answers[0].latency_ms, 48, 0.01);
+  EXPECT_NEAR(outcome.answers[1].latency_ms, 12, 0.01);
+  EXPECT_NEAR(outcome.answers[2].latency_ms, 18, 0.01);
+  EXPECT_NEAR(outcome.answers[2].timings.run, 10, 0.01);
+}
+
 TEST(SimulationTest, ConcurrentRequestsShareTheOneCpu) {
   const auto functions = std::vector{MakeFunction("a"), MakeFunction("b")};
   const Outcome outcome = OutcomeOf(FixedCosts(), functions, {At(0, 0), At(0, 1)}, MakeOptions(1024));
@@ -172,11 +182,19 @@ TEST(SimulationTest, RunTimesOfARequestAreItsOwn) {
 TEST(SimulationTest, PreparingAVmmTakesCpuFromRequests) {
   Costs costs = FixedCosts();
   costs.shell = Ms(100);
-  // The first is loaded after 26 ms: from then on, what it has to do takes twice as long.
+  // The first is loaded after 26 ms: from then on its run takes twice as long. What is around it goes ahead.
   const Outcome outcome = OutcomeOf(costs, {MakeFunction("a")}, {At(0, 0), At(80, 0)}, MakeOptions(1024));
-  EXPECT_NEAR(outcome.answers[0].latency_ms, 26 + 2 * (15 + 1), 0.1);
-  EXPECT_NEAR(outcome.answers[1].latency_ms, 24, 0.1);
+  EXPECT_NEAR(outcome.answers[0].latency_ms, 26 + 2 * 15 + 1, 0.1);
+  EXPECT_NEAR(outcome.answers[1].latency_ms, 1 + 2 * 10 + 1, 0.1);
   EXPECT_EQ(outcome.shells.shells_missing, 0u);
+}
+
+TEST(SimulationTest, PreparingAVmmIsNotAhead) {
+  Costs costs = FixedCosts();
+  costs.shell = Ms(100);
+  costs.head_start_ms = 10;
+  const Outcome outcome = OutcomeOf(costs, {MakeFunction("a")}, {At(0, 0)}, MakeOptions(1024));
+  EXPECT_NEAR(outcome.answers[0].latency_ms, 26 + 10 + 2 * 5 + 1, 0.1);
 }
 
 TEST(SimulationTest, WhatIsShortGoesBeforeTheRestOfWhatIsLong) {
