@@ -95,7 +95,7 @@ def full_costs(run, samples):
 def quick_costs(run, samples):
     """Of one short run on one node, with function snapshots."""
     with node.node_with(run, node.settings_of(microvms=2, idle_seconds=600), QUICK) as real:
-        real.load(node.shortened(run, "sim-costs", 35), node.COSTS_SEED, run.folder / f"{QUICK}.json",
+        real.load(node.shortened(run, "sim-costs", 50), node.COSTS_SEED, run.folder / f"{QUICK}.json",
                   "--deploy", "--snapshots", "on")
     samples["real"][QUICK] = point_of(real_run(run, QUICK))
     return ["--costs", run.folder / f"{QUICK}.json"]
@@ -220,7 +220,7 @@ def fidelity_tables(samples, report):
             rows.append([STEPS[step], row["what"], table.number(row["real"]), table.number(row["simulated"]),
                          "–" if difference is None else f"{difference:+.1f} %"])
     report.table(["load", "", "real node", "simulated", "difference"], rows,
-                 "The simulated node beside the real one: of what is held out from the costs", left=2)
+                 "The simulated node beside the real one: each half of a run with costs of the other", left=2)
 
 
 REAL_NAMES = {**STEPS, OFF: STEPS["crowded"], QUICK: STEPS["crowded"]}

@@ -72,7 +72,7 @@ class NodeTest(unittest.TestCase):
 
     def test_what_is_checked_is_held_out_from_its_costs(self):
         words = [getattr(word, "name", word) for word in node.checked_costs_of(self.run, "one")]
-        self.assertEqual(words, ["--costs", "one.json", "--hold-out", 10, "--missing-costs", "costs.json",
+        self.assertEqual(words, ["--costs", "one.json", "--hold-out", 2, "--missing-costs", "costs.json",
                                  "--bare-costs", "bare.json"])
 
     def test_larger_nodes_take_what_all_runs_took(self):

@@ -8,7 +8,6 @@
 #include <vector>
 
 #include "base/json.h"
-#include "base/result.h"
 #include "cli/load_plan.h"
 #include "cli/load_runner.h"
 
@@ -98,8 +97,5 @@ struct NamedRun {
 };
 std::string WithSamples(const nlohmann::ordered_json& head, const Workload& workload,
                         const std::vector<NamedRun>& runs);
-// Those of one run, without what tells functions apart. kInvalidArgument: there is one that is none, as the file's
-// name and the request say.
-Result<std::vector<LoadSample>> ReadSamples(const Json& report, const std::string& run, const std::string& file);
 
 }  // namespace snapfaas::cli

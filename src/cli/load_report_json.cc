@@ -1,13 +1,10 @@
 // The JSON of load_report.h.
 #include <fmt/format.h>
 
-#include <algorithm>
-#include <iterator>
 #include <string_view>
 #include <utility>
 
 #include "cli/load_report.h"
-#include "cli/node_client.h"
 #include "cli/rounding.h"
 
 namespace snapfaas::cli {
@@ -125,42 +122,6 @@ std::string WithSamples(const OrderedJson& head, const Workload& workload, const
     }
   }
   return text + "\n  ]\n}\n";
-}
-
-Result<std::vector<LoadSample>> ReadSamples(const Json& report, const std::string& run, const std::string& file) {
-  const Json columns = report.value("sample_columns", Json());
-  const auto is_name = [](const Json& column) { return column.is_string(); };
-  if (!columns.is_array() || !std::all_of(columns.begin(), columns.end(), is_name)) {
-    return Fail(ErrorCode::kInvalidArgument, "{}: it does not say what the requests' columns are", file);
-  }
-  std::vector<LoadSample> samples;
-  for (const Json& row : report.value("samples", Json())) {
-    Json named = Json::object();
-    const bool is_row = row.is_array() && row.size() == columns.size();
-    for (size_t i = 0; is_row && i < columns.size(); ++i) named[columns[i].get<std::string>()] = row[i];
-    const Start starts[] = {Start::kUnknown, Start::kWarm, Start::kRestored, Start::kCold};
-    const std::string start = TextOf(named, "start");
-    const auto* const known =
-        std::find_if(std::begin(starts), std::end(starts), [&start](Start one) { return NameOf(one) == start; });
-    if (known == std::end(starts) || !named.value("function_error", Json()).is_boolean()) {
-      return Fail(ErrorCode::kInvalidArgument, "{}: this is no request of a load: {}", file, row.dump());
-    }
-    if (TextOf(named, "run") != run) continue;
-    LoadSample& sample = samples.emplace_back();
-    sample.due_ns = static_cast<int64_t>(NumberOf(named, "due_ms") * 1e6);
-    sample.lag_ms = NumberOf(named, "lag_ms");
-    sample.latency_ms = NumberOf(named, "latency_ms");
-    sample.response_ms = NumberOf(named, "response_ms");
-    sample.status = static_cast<int>(NumberOf(named, "status"));
-    sample.has_function_error = named["function_error"].get<bool>();
-    sample.start = *known;
-    sample.queued_ms = NumberOf(named, "queued_ms");
-    sample.restore_ms = NumberOf(named, "restore_ms");
-    sample.load_ms = NumberOf(named, "load_ms");
-    sample.run_ms = NumberOf(named, "run_ms");
-    sample.total_ms = NumberOf(named, "total_ms");
-  }
-  return samples;
 }
 
 }  // namespace snapfaas::cli

@@ -197,31 +197,6 @@ TEST(LoadReportTest, TheJsonHasEverySample) {
   EXPECT_EQ(json["samples"][8][0], "b");
 }
 
-TEST(LoadReportTest, SamplesAreReadAsTheyWereWritten) {
-  const LoadRun run = MixedRun();
-  const Workload workload = TwoFunctions();
-  nlohmann::ordered_json head;
-  head["runs"] = nlohmann::ordered_json::array({ToJson(Summarize("a", workload, run))});
-  auto json = Json::parse(WithSamples(head, workload, {{"a", run}, {"b", run}}));
-  const auto samples = ReadSamples(json, "b", "load.json");
-  ASSERT_TRUE(samples) << samples.error().Message();
-  LoadRun read = run;
-  read.samples = *samples;
-  const auto written_json = ToJson(Summarize("a", workload, run));
-  const auto read_json = ToJson(Summarize("a", workload, read));
-  for (const char* key : {"outcomes", "success_rate", "starts", "latency_ms", "queued_ms", "scheduling_ms"}) {
-    EXPECT_EQ(read_json[key], written_json[key]) << key;
-  }
-  for (const auto& wrong : {Json(7), Json::array({"b", "first"}), Json::object()}) {
-    json["samples"].back() = wrong;
-    const auto refused = ReadSamples(json, "b", "load.json");
-    ASSERT_FALSE(refused) << wrong;
-    EXPECT_THAT(refused.error().Message(), HasSubstr("load.json: this is no request of a load"));
-  }
-  json["sample_columns"] = 3;
-  EXPECT_FALSE(ReadSamples(json, "b", "load.json"));
-}
-
 TEST(OverheadReportTest, WhatIsAddedIsToldCallByCall) {
   std::vector<LoadSample> samples;
   for (int i = 0; i < 3; ++i) {

@@ -205,6 +205,37 @@ TEST_F(SimulateCommandTest, WhatIsMissingIsNamed) {
   }
 }
 
+TEST_F(SimulateCommandTest, EachHalfIsCheckedWithCostsOfTheOther) {
+  const auto report = [this](double seconds) {
+    std::string rows;
+    for (int i = 0; i < 40; ++i) {
+      rows += fmt::format(R"({}["load", "one", 200, false, {}, {}, "{}", 0, {}, 0, 5])", i == 0 ? "" : ",",
+                          i * seconds * 1e3 / 40, i % 4 == 0 ? 17 : 7, i % 4 == 0 ? "restored" : "warm",
+                          i % 4 == 0 ? 10 : 0);
+    }
+    return Write("real.json", fmt::format(R"({{"seed": 3, "runs": [{{"name": "load", "memory_budget_mib": 16384,
+        "success_rate": 1, "latency_ms": {{"all": {{"p50": 7}}}}}}],
+        "sample_columns": ["run", "function", "status", "function_error", "due_ms", "latency_ms", "start", "queued_ms",
+                           "restore_ms", "load_ms", "run_ms"], "samples": [{}]}})",
+                                          rows));
+  };
+  const auto check = [&](double seconds, const std::vector<std::string>& more) {
+    const std::string real = report(seconds);
+    std::vector<std::string> words = {Path("load.yaml"), "--costs", real,          "--check", real,
+                                      "--cpus",          "8",       "--tolerance", "5"};
+    words.insert(words.end(), more.begin(), more.end());
+    return Simulate(words);
+  };
+  const Ran halves = check(20, {"--hold-out", "2"});
+  EXPECT_EQ(halves.exit_code, 0) << halves.err;
+  EXPECT_THAT(halves.out, HasSubstr("latency p50, ms"));
+  // All of it is in the first part: the other half says nothing.
+  EXPECT_EQ(check(1.9, {}).exit_code, 0);
+  const Ran nothing = check(1.9, {"--hold-out", "2"});
+  EXPECT_EQ(nothing.exit_code, 2);
+  EXPECT_THAT(nothing.err, HasSubstr("only 0 warm requests met no other"));
+}
+
 TEST_F(SimulateCommandTest, FilesThatAreWrongAreNamed) {
   const struct {
     std::string option;

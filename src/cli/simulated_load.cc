@@ -97,16 +97,6 @@ const Json& Within(const Json& object, const char* key) {
   return object.is_object() && found != object.end() ? *found : nothing;
 }
 
-// Of requests alone, all of one function.
-LoadSummary SummaryOfSamples(const Json& report, std::vector<LoadSample> samples) {
-  Workload workload;
-  workload.functions.emplace_back();
-  workload.duration_seconds = NumberOf(report, "duration_seconds");
-  LoadRun run;
-  run.samples = std::move(samples);
-  return Summarize("", workload, run);
-}
-
 }  // namespace
 
 Result<SimulatedLoad> LoadOfWorkload(const Workload& workload, uint32_t scale, uint32_t vcpus) {
@@ -197,15 +187,7 @@ std::optional<double> FidelityRow::difference() const {
   return (simulated - real) / real * 100;
 }
 
-void KeepHeldOut(double hold_out_seconds, std::vector<LoadSample>& samples) {
-  if (hold_out_seconds == 0) return;
-  std::erase_if(samples, [hold_out_seconds](const LoadSample& sample) {
-    return !sim::IsHeldOut(ToMillis(sample.due_ns), hold_out_seconds);
-  });
-}
-
-Result<RealRun> ReadRealRun(const std::string& text, const std::string& file, sim::LaunchKind launch,
-                            double hold_out_seconds) {
+Result<RealRun> ReadRealRun(const std::string& text, const std::string& file, sim::LaunchKind launch) {
   const Json json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
   const Json& runs = Within(json, "runs");
   if (!runs.is_array() || !Within(json, "seed").is_number()) {
@@ -215,17 +197,7 @@ Result<RealRun> ReadRealRun(const std::string& text, const std::string& file, si
   for (const Json& run : runs) {
     const std::string name = TextOf(run, "name");
     if (name != wanted && name != "load") continue;
-    RealRun real{json["seed"].get<uint64_t>(), static_cast<uint64_t>(NumberOf(run, "memory_budget_mib")), name, run};
-    if (hold_out_seconds == 0) return real;
-    auto samples = ReadSamples(json, name, file);
-    if (!samples) return Forward(samples.error());
-    KeepHeldOut(hold_out_seconds, *samples);
-    const OrderedJson held_out = ToJson(SummaryOfSamples(json, std::move(*samples)));
-    for (const char* key :
-         {"success_rate", "succeeded_per_second", "starts", "latency_ms", "queued_ms", "scheduling_ms"}) {
-      real.summary[key] = held_out[key];
-    }
-    return real;
+    return RealRun{json["seed"].get<uint64_t>(), static_cast<uint64_t>(NumberOf(run, "memory_budget_mib")), name, run};
   }
   return Fail(ErrorCode::kInvalidArgument, "{}: it has no run named \"{}\" or \"load\"", file, wanted);
 }

@@ -52,12 +52,9 @@ struct RealRun {
   std::string name;
   Json summary;  // as ToJson(LoadSummary)
 };
-// The run with function snapshots, or without, of the results of `snapfaas bench load`. Of what is held out alone,
-// except for what the node counted, where `hold_out_seconds` says so (sim::IsHeldOut). kInvalidArgument: there is none.
-Result<RealRun> ReadRealRun(const std::string& text, const std::string& file, sim::LaunchKind launch,
-                            double hold_out_seconds = 0);
-// Removes the others; all stay where it is 0.
-void KeepHeldOut(double hold_out_seconds, std::vector<LoadSample>& samples);
+// The run with function snapshots, or without, of the results of `snapfaas bench load`. kInvalidArgument: there is
+// none.
+Result<RealRun> ReadRealRun(const std::string& text, const std::string& file, sim::LaunchKind launch);
 std::vector<FidelityRow> CompareRuns(const RealRun& real, const LoadSummary& simulated);
 std::string FidelityTable(const std::vector<FidelityRow>& rows);
 nlohmann::ordered_json FidelityJson(const std::vector<FidelityRow>& rows);

@@ -153,32 +153,6 @@ TEST(SimulatedLoadTest, RealRunIsSetBesideTheSimulatedOne) {
   EXPECT_EQ(FidelityJson(rows)[1]["difference_percent"], -10);
 }
 
-TEST(SimulatedLoadTest, OnlyWhatIsHeldOutIsCompared) {
-  LoadRun run;
-  for (int i = 0; i < 20; ++i) {
-    LoadSample& sample = run.samples.emplace_back();
-    sample.due_ns = int64_t{i} * kSecond;
-    sample.status = i < 15 ? 200 : 429;
-    sample.start = i < 15 ? Start::kWarm : Start::kUnknown;
-    sample.latency_ms = i < 10 ? 100 : 7;
-  }
-  nlohmann::ordered_json head = {{"seed", 5}, {"duration_seconds", 20}};
-  head["runs"] = nlohmann::ordered_json::array({ToJson(Summarize("load", LoremWorkload(), run))});
-  const std::string text = WithSamples(head, LoremWorkload(), {{"load", run}});
-  const auto all = ReadRealRun(text, "real.json", sim::LaunchKind::kFunctionSnapshot);
-  const auto held_out = ReadRealRun(text, "real.json", sim::LaunchKind::kFunctionSnapshot, 10);
-  ASSERT_TRUE(all && held_out);
-  EXPECT_EQ(all->summary["success_rate"], 0.75);
-  EXPECT_EQ(held_out->summary["success_rate"], 0.5);
-  EXPECT_EQ(all->summary["latency_ms"]["all"]["p50"], 100);
-  EXPECT_EQ(held_out->summary["latency_ms"]["all"]["p50"], 7);
-  KeepHeldOut(0, run.samples);
-  EXPECT_EQ(run.samples.size(), 20U);
-  KeepHeldOut(10, run.samples);
-  EXPECT_EQ(run.samples.size(), 10U);
-  EXPECT_EQ(run.samples[0].due_ns, 10 * kSecond);
-}
-
 TEST(SimulatedLoadTest, OtherFilesThanResultsAreRefused) {
   for (const char* text : {"{", "[]", R"({"seed": 1, "runs": []})", R"({"runs": [{"name": "load"}]})"}) {
     const auto real = ReadRealRun(text, "real.json", sim::LaunchKind::kFunctionSnapshot);

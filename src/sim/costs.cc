@@ -63,8 +63,9 @@ std::string_view NameOf(LaunchKind kind) {
   return "boot";
 }
 
-bool IsHeldOut(double at_ms, double part_seconds) {
-  return part_seconds > 0 && std::fmod(std::floor(at_ms / 1e3 / part_seconds), 2) == 1;
+bool Half::Has(double at_ms) const {
+  const bool is_in_later = std::fmod(std::floor(at_ms / 1e3 / part_seconds), 2) != 0;
+  return is_in_later == is_later;
 }
 
 const FunctionCosts& Costs::Of(const std::string& function) const {

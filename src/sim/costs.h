@@ -107,13 +107,17 @@ struct CostsFile {
   std::string name;
 };
 
-// Whether what came at this moment of a run is held out: it says nothing about costs, so that what is simulated with
-// them can be checked against it. Of parts of so many seconds each second one is; 0: none.
-bool IsHeldOut(double at_ms, double part_seconds);
+// Half of a run: of parts of so many seconds every second one, from the first on or from the second on.
+struct Half {
+  double part_seconds = 1;
+  bool is_later = false;
 
-// One file in the simulator's own form, or the results of `snapfaas bench load`, one or several, without what is held
-// out. kInvalidArgument: "FILE: what is wrong and how to mend it".
-Result<Costs> ParseCosts(const std::vector<CostsFile>& files, double hold_out_seconds = 0);
+  bool Has(double at_ms) const;
+};
+
+// One file in the simulator's own form, or the results of `snapfaas bench load`, one or several: the requests of that
+// half alone, where there is one. kInvalidArgument: "FILE: what is wrong and how to mend it".
+Result<Costs> ParseCosts(const std::vector<CostsFile>& files, const std::optional<Half>& half = std::nullopt);
 
 // What the costs lack, from other results of `snapfaas bench load`: launches, above all.
 Status AddMissingCosts(const CostsFile& file, Costs& costs);

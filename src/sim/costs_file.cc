@@ -173,7 +173,7 @@ Result<Costs> ReadTop(const JsonPlace& top) {
 
 }  // namespace
 
-Result<Costs> ParseCosts(const std::vector<CostsFile>& files, double hold_out_seconds) {
+Result<Costs> ParseCosts(const std::vector<CostsFile>& files, const std::optional<Half>& half) {
   std::vector<LoadReport> reports;
   for (const CostsFile& file : files) {
     Json json = Json::parse(file.text, nullptr, /*allow_exceptions=*/false);
@@ -187,7 +187,7 @@ Result<Costs> ParseCosts(const std::vector<CostsFile>& files, double hold_out_se
                   "{}: several files of costs must all be results of snapfaas bench load --json", file.name);
     }
   }
-  return CostsOfLoadReports(reports, hold_out_seconds);
+  return CostsOfLoadReports(reports, half);
 }
 
 }  // namespace snapfaas::sim

@@ -17,6 +17,8 @@ namespace {
 constexpr size_t kEnough = 20;
 // Of warm requests, all functions together.
 constexpr size_t kLeast = 8;
+// Of those whose median says what is usual.
+constexpr size_t kLeastAlike = 4;
 // A launch that waited for more than so many times what a warm request did, and alone, waited for an evicted microVM's
 // end.
 constexpr double kEvictionWait = 5;
@@ -157,37 +159,39 @@ std::map<std::string, std::vector<Row>> ByFunction(const std::vector<Row>& rows)
   return by_function;
 }
 
-// By how much a warm request took longer than the median of those of the same function and run.
+// By how much warm requests took longer than the median of their like.
 struct Odds {
-  bool was_rested = false;
-  double overhead = 0;
-  double run = 0;
+  Samples after_rest;
+  Samples after_work;
 };
 
-// REQUIRES: they are of one run.
-void AddOdds(const std::vector<Row>& rows, std::vector<Odds>& odds) {
-  for (const auto& [function, own] : ByFunction(rows)) {
-    const auto overheads = Collect(own, RowStart::kWarm, [](const Row& row) { return row.overhead(); });
-    if (overheads.size() < kLeast) continue;
-    const double overhead = MedianOfSamples(overheads);
-    const double run = MedianOfSamples(Collect(own, RowStart::kWarm, [](const Row& row) { return row.run; }));
-    for (const Row& row : own) {
-      if (row.start != RowStart::kWarm) continue;
-      odds.push_back({row.rested >= kRestMs, row.overhead() - overhead, row.run - run});
-    }
+template <typename Value>
+void AddOdds(const std::vector<Row>& rows, Value value, Odds& odds) {
+  const Samples values = Collect(rows, RowStart::kWarm, value);
+  if (values.size() < kLeastAlike) return;
+  const double median = MedianOfSamples(values);
+  for (const Row& row : rows) {
+    if (row.start != RowStart::kWarm) continue;
+    (row.rested >= kRestMs ? odds.after_rest : odds.after_work).push_back(value(row) - median);
   }
+}
+
+// How much longer they took after a rest. 0 where there are too few.
+double RestCost(const Odds& odds) {
+  if (std::min(odds.after_rest.size(), odds.after_work.size()) < kLeast) return 0;
+  return std::max(0.0, MedianOfSamples(odds.after_rest) - MedianOfSamples(odds.after_work));
 }
 
 // Requests that met no other.
 struct QuietRows {
   std::vector<Row> alone;
-  // Of the alone and warm ones, by how much they took more or less than most of the same function and run.
-  std::vector<Odds> odds;
+  Odds overheads;  // in one run of the load
+  Odds runs;       // and of one function
   ShellTimes shells;
 };
 
 // Of one run, without each function's first launch: that one found nothing prepared for it.
-void AddQuietRowsOf(std::vector<Row> rows, double shell_ms, double hold_out_seconds, QuietRows& quiet) {
+void AddQuietRowsOf(std::vector<Row> rows, double shell_ms, const std::optional<Half>& half, QuietRows& quiet) {
   const size_t before = quiet.alone.size();
   std::sort(rows.begin(), rows.end(), [](const Row& a, const Row& b) { return a.due < b.due; });
   std::set<std::string> launched;
@@ -199,7 +203,7 @@ void AddQuietRowsOf(std::vector<Row> rows, double shell_ms, double hold_out_seco
     const double end = row.due + row.latency;
     const bool is_first = row.start != RowStart::kWarm && launched.insert(row.function).second;
     const bool meets_next = i + 1 < rows.size() && rows[i + 1].due < end;
-    const bool counts = row.start != RowStart::kNone && !is_first && !IsHeldOut(row.due, hold_out_seconds);
+    const bool counts = row.start != RowStart::kNone && !is_first && (!half || half->Has(row.due));
     if (counts && row.due >= request_until && !meets_next) {
       if (row.due >= shell_until) {
         quiet.alone.push_back(row);
@@ -211,7 +215,13 @@ void AddQuietRowsOf(std::vector<Row> rows, double shell_ms, double hold_out_seco
     // It begins when the launch is done with and its request runs.
     shell_until = std::max(shell_until, end + shell_ms);
   }
-  AddOdds({quiet.alone.begin() + static_cast<std::ptrdiff_t>(before), quiet.alone.end()}, quiet.odds);
+  const std::vector<Row> added(quiet.alone.begin() + static_cast<std::ptrdiff_t>(before), quiet.alone.end());
+  AddOdds(
+      added, [](const Row& row) { return row.overhead(); }, quiet.overheads);
+  for (const auto& [function, own] : ByFunction(added)) {
+    AddOdds(
+        own, [](const Row& row) { return row.run; }, quiet.runs);
+  }
 }
 
 PhaseCost CostOf(Samples samples) { return {Times(std::move(samples)), 1}; }
@@ -237,54 +247,20 @@ void AddLaunches(const std::vector<Row>& rows, double warm_overhead, bool is_bar
   }
 }
 
-Status AddQuietRows(const LoadReport& report, double hold_out_seconds, QuietRows& quiet) {
+Status AddQuietRows(const LoadReport& report, const std::optional<Half>& half, QuietRows& quiet) {
   auto runs = ReadRows(report.json, report.file);
   if (!runs) return Forward(runs.error());
   const ShellTimes shells = ShellTimesOf(report.json);
   // Of the run in which it took least: in those with more to do it had less of the CPU.
   if (quiet.shells.count == 0 || (shells.count > 0 && shells.mean() < quiet.shells.mean())) quiet.shells = shells;
-  for (auto& [name, rows] : *runs) AddQuietRowsOf(std::move(rows), shells.mean(), hold_out_seconds, quiet);
+  for (auto& [name, rows] : *runs) AddQuietRowsOf(std::move(rows), shells.mean(), half, quiet);
   return {};
-}
-
-// What `measured_ms` of work are that were done beside other work on one CPU: what is beyond the head start took twice
-// as long as it would have alone.
-double WithoutSharing(double measured_ms, double head_start_ms) {
-  return measured_ms <= head_start_ms ? measured_ms : (measured_ms + head_start_ms) / 2;
-}
-
-// After a launch the next shell is prepared, while the launch's own request runs: on one CPU each takes from the
-// other's time, as they will when they are simulated. So that is taken out of what was measured.
-void TakeSharingOut(QuietRows& quiet, double head_start_ms) {
-  if (quiet.shells.count == 0) return;
-  Samples works;
-  for (Row& row : quiet.alone) {
-    if (row.start == RowStart::kWarm) continue;
-    const double work = WithoutSharing(row.run, head_start_ms);
-    row.latency -= row.run - work;
-    row.run = work;
-    works.push_back(work);
-  }
-  quiet.shells.millis = std::max(0.0, quiet.shells.millis - quiet.shells.count * MedianOfSamples(works));
 }
 
 // What requests took longer because the machine had rested before they came, which is taken out of what they took.
 double TakeWarmUpOut(QuietRows& quiet) {
-  struct Taken {
-    Samples overheads;
-    Samples runs;
-  };
-  Taken after_rest;
-  Taken after_work;
-  for (const Odds& odds : quiet.odds) {
-    Taken& taken = odds.was_rested ? after_rest : after_work;
-    taken.overheads.push_back(odds.overhead);
-    taken.runs.push_back(odds.run);
-  }
-  if (std::min(after_rest.runs.size(), after_work.runs.size()) < kLeast) return 0;
-  const double overhead_ms =
-      std::max(0.0, MedianOfSamples(after_rest.overheads) - MedianOfSamples(after_work.overheads));
-  const double run_ms = std::max(0.0, MedianOfSamples(after_rest.runs) - MedianOfSamples(after_work.runs));
+  const double overhead_ms = RestCost(quiet.overheads);
+  const double run_ms = RestCost(quiet.runs);
   for (Row& row : quiet.alone) {
     if (row.rested < kRestMs) continue;
     const double overhead = std::clamp(row.overhead(), 0.0, overhead_ms);
@@ -311,17 +287,14 @@ bool IsLoadReport(const Json& json) {
          json.value("samples", Json()).is_array();
 }
 
-Result<Costs> CostsOfLoadReports(const std::vector<LoadReport>& reports, double hold_out_seconds) {
+Result<Costs> CostsOfLoadReports(const std::vector<LoadReport>& reports, const std::optional<Half>& half) {
   QuietRows quiet;
   Costs costs;
   for (const LoadReport& report : reports) {
-    if (auto added = AddQuietRows(report, hold_out_seconds, quiet); !added) return Forward(added.error());
+    if (auto added = AddQuietRows(report, half, quiet); !added) return Forward(added.error());
     if (report.json.value("accelerator", Json()) == "emulated-host") costs.cpus = 1;
   }
   costs.warm_up_ms = TakeWarmUpOut(quiet);
-  if (costs.cpus == 1) {
-    TakeSharingOut(quiet, costs.head_start_ms);
-  }
   const std::vector<Row>& rows = quiet.alone;
   const std::string& file = reports.front().file;
   auto overheads = Collect(rows, RowStart::kWarm, [](const Row& row) { return row.overhead(); });
@@ -357,7 +330,7 @@ Result<Costs> CostsOfLoadReports(const std::vector<LoadReport>& reports, double 
 Status AddMissingCosts(const CostsFile& file, Costs& costs) {
   LoadReport report{Json::parse(file.text, nullptr, /*allow_exceptions=*/false), file.name};
   if (!IsLoadReport(report.json)) return NoLoadReport(file.name);
-  auto other = CostsOfLoadReports({std::move(report)}, 0);
+  auto other = CostsOfLoadReports({std::move(report)}, std::nullopt);
   if (!other) return Forward(other.error());
   const auto add_launches = [](const FunctionCosts& from, FunctionCosts& to) {
     for (size_t kind = 0; kind < kLaunchKinds; ++kind) {
@@ -378,7 +351,7 @@ Status AddBareCosts(const CostsFile& file, Costs& costs) {
   LoadReport report{Json::parse(file.text, nullptr, /*allow_exceptions=*/false), file.name};
   if (!IsLoadReport(report.json)) return NoLoadReport(file.name);
   QuietRows quiet;
-  if (auto added = AddQuietRows(report, 0, quiet); !added) return added;
+  if (auto added = AddQuietRows(report, std::nullopt, quiet); !added) return added;
   const auto overheads = Collect(quiet.alone, RowStart::kWarm, [](const Row& row) { return row.overhead(); });
   if (overheads.size() < kLeast) return TooFew(file.name, "warm", overheads.size());
   const double warm_overhead = MedianOfSamples(overheads);

@@ -1,6 +1,7 @@
 // Costs from the results of `snapfaas bench load` and `snapfaas bench breakdown`.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -19,6 +20,6 @@ struct LoadReport {
 
 // From the requests that met no other: what others took from them would be taken twice. kInvalidArgument: as
 // ParseCosts. REQUIRES: at least one.
-Result<Costs> CostsOfLoadReports(const std::vector<LoadReport>& reports, double hold_out_seconds);
+Result<Costs> CostsOfLoadReports(const std::vector<LoadReport>& reports, const std::optional<Half>& half);
 
 }  // namespace snapfaas::sim

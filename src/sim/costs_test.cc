@@ -133,10 +133,7 @@ TEST(CostsTest, ReportGivesWhatRequestsTookThatWereAlone) {
   const auto costs = ParseCosts({{Report(requests), "load.json"}});
   ASSERT_TRUE(costs) << costs.error().Message();
   EXPECT_EQ(costs->cpus, 1);
-  // A launch's request and the preparation of the next VMM were done at the same time, on one CPU: 3 ms of the 25 were
-  // ahead, of 22 half was the other's.
-  EXPECT_EQ(costs->head_start_ms, 3);
-  EXPECT_EQ(Once(costs->shell), 250 - 14);
+  EXPECT_EQ(Once(costs->shell), 250);
   Random random(1);
   for (int i = 0; i < 100; ++i) {
     EXPECT_EQ(costs->overhead.times.Millis(random), 5);
@@ -146,7 +143,7 @@ TEST(CostsTest, ReportGivesWhatRequestsTookThatWereAlone) {
   const LaunchCosts& restored = *costs->any.Of(LaunchKind::kFunctionSnapshot);
   EXPECT_EQ(Once(restored.start), 23);  // 3 of what the node had to do beside it
   EXPECT_EQ(Once(restored.load), 8);
-  EXPECT_EQ(Once(restored.run), 14);
+  EXPECT_EQ(Once(restored.run), 25);
   EXPECT_EQ(Once(costs->destroy), 40);
   EXPECT_TRUE(costs->reset.times.empty());
 }
@@ -180,20 +177,22 @@ TEST(CostsTest, WhatTookLongerAfterARestIsWarmUp) {
   }
   const LaunchCosts& restored = *costs->any.Of(LaunchKind::kFunctionSnapshot);
   EXPECT_EQ(Once(restored.start), 23);
-  EXPECT_EQ(Once(restored.run), 13);  // 25 less 2, of which 3 were ahead
+  EXPECT_EQ(Once(restored.run), 23);
 }
 
-TEST(CostsTest, WhatIsHeldOutDoesNotCount) {
+TEST(CostsTest, OneHalfOfARunCountsWhereItIsAskedFor) {
   auto requests = QuietRequests();
   for (int i = 0; i < 10; ++i) requests.push_back(fmt::format(R"({}, 99, "warm", 0, 0, 0, 90)", 110'000 + i * 900));
-  const auto costs = ParseCosts({{Report(requests), "load.json"}}, 10);
+  const auto costs = ParseCosts({{Report(requests), "load.json"}}, Half{10, false});
   ASSERT_TRUE(costs) << costs.error().Message();
   EXPECT_THAT(costs->any.run.times.samples(), testing::Each(7));
   EXPECT_EQ(costs->any.run.times.samples().size(), 10u);
-  EXPECT_FALSE(IsHeldOut(9'999, 10));
-  EXPECT_TRUE(IsHeldOut(10'000, 10));
-  EXPECT_FALSE(IsHeldOut(20'000, 10));
-  EXPECT_FALSE(IsHeldOut(10'000, 0));
+  for (const double at_ms : {0.0, 9'999.0, 20'000.0}) {
+    EXPECT_TRUE((Half{10, false}.Has(at_ms)));
+    EXPECT_FALSE((Half{10, true}.Has(at_ms)));
+  }
+  EXPECT_FALSE((Half{10, false}.Has(10'000)));
+  EXPECT_TRUE((Half{10, true}.Has(10'000)));
 }
 
 TEST(CostsTest, WhatIsLackingComesFromAnotherRun) {
@@ -219,7 +218,7 @@ TEST(CostsTest, SeveralReportsCountTogether) {
   ASSERT_TRUE(costs) << costs.error().Message();
   EXPECT_EQ(costs->any.run.times.samples().size(), 20u);
   EXPECT_EQ(costs->any.Of(LaunchKind::kFunctionSnapshot)->run.times.samples().size(), 4u);
-  EXPECT_EQ(Once(costs->shell), 250 - 14);
+  EXPECT_EQ(Once(costs->shell), 250);
   EXPECT_FALSE(ParseCosts({{Report(QuietRequests()), "a.json"}, {R"({"run": 1})", "b.json"}}));
 }
 

@@ -13,15 +13,23 @@ constexpr double kRoundingNs = 1;
 
 double Processors::Rate(Level level) const {
   double cpus = count_;
-  if (level == kShared) cpus = std::max(0.0, cpus - static_cast<double>(levels_[kAhead].work.size()));
+  for (size_t before = kAhead; before < level; ++before) cpus -= static_cast<double>(levels_[before].work.size());
+  cpus = std::max(0.0, cpus);
   const auto sharers = static_cast<double>(levels_[level].work.size());
   return sharers == 0 ? 1 : std::min(1.0, cpus / sharers);
+}
+
+size_t Processors::at_work() const {
+  size_t count = 0;
+  for (const Sharers& sharers : levels_) count += sharers.work.size();
+  return count;
 }
 
 double Processors::worked_ns() const {
   const auto passed = static_cast<double>(timekeeper_.NowNanos() - advanced_ns_);
   double rate = 0;
-  for (const Level level : {kAhead, kShared}) rate += Rate(level) * static_cast<double>(levels_[level].work.size());
+  for (const Level level : {kAhead, kShared, kBehind})
+    rate += Rate(level) * static_cast<double>(levels_[level].work.size());
   return worked_ns_ + passed * rate;
 }
 
@@ -42,7 +50,7 @@ Processors::ActivityId Processors::Start(const Effort& effort, Ahead ahead, std:
   if (ahead_ns > 0) {
     Work(id, activity, kAhead, ahead_ns);
   } else {
-    Work(id, activity, kShared, std::exchange(activity.shared_ns, 0));
+    Work(id, activity, ahead == Ahead::kNothing ? kBehind : kShared, std::exchange(activity.shared_ns, 0));
   }
   Schedule();
   return id;
@@ -74,8 +82,8 @@ void Processors::Work(ActivityId id, Activity& activity, Level level, double wor
 
 void Processors::Advance() {
   const int64_t now = timekeeper_.NowNanos();
-  const double rates[] = {Rate(kAhead), Rate(kShared)};
-  for (const Level level : {kAhead, kShared}) {
+  const double rates[] = {Rate(kAhead), Rate(kShared), Rate(kBehind)};
+  for (const Level level : {kAhead, kShared, kBehind}) {
     const double passed = static_cast<double>(now - advanced_ns_) * rates[level];
     levels_[level].virtual_ns += passed;
     worked_ns_ += passed * static_cast<double>(levels_[level].work.size());
@@ -86,7 +94,7 @@ void Processors::Advance() {
 // REQUIRES: advanced to now.
 void Processors::Schedule() {
   std::optional<int64_t> next_ns;
-  for (const Level level : {kAhead, kShared}) {
+  for (const Level level : {kAhead, kShared, kBehind}) {
     const Sharers& sharers = levels_[level];
     const double rate = Rate(level);
     if (sharers.work.empty() || rate == 0) continue;
@@ -106,7 +114,7 @@ void Processors::OnWorkDone() {
   timer_.reset();
   Advance();
   // What is shared first: who comes from his head start into it has nothing of this time.
-  for (const Level level : {kShared, kAhead}) {
+  for (const Level level : {kBehind, kShared, kAhead}) {
     Sharers& sharers = levels_[level];
     while (!sharers.work.empty() && sharers.work.begin()->first.first <= sharers.virtual_ns + kRoundingNs) {
       const ActivityId id = sharers.work.begin()->second;

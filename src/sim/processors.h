@@ -3,7 +3,8 @@
 // An activity has work, in nanoseconds of one CPU, and then waits for something that takes no CPU. As long as there are
 // no more activities at work than CPUs, each has one. Else time-sharing decides, as Linux does it: who was woken goes
 // first with the beginning of his work, his head start; with the rest all go on equally fast, in what those leave. So
-// what is short hardly notices that the machine is busy, and what is long pays for it.
+// what is short hardly notices that the machine is busy, and what is long pays for it. What has nothing ahead takes what
+// all others leave.
 //
 // Lives on the Timekeeper's thread.
 #pragma once
@@ -28,7 +29,7 @@ struct Effort {
 
 // How much of an activity's work goes before others'.
 enum class Ahead {
-  kNothing,    // as a process that is new
+  kNothing,    // and all others go before it
   kBeginning,  // as a thread that was woken: its head start
   kAll,        // as short steps of several threads, each of which is woken for it
 };
@@ -50,14 +51,14 @@ class Processors {
   // `done` does not come any more. Nothing happens where it has come.
   void Cancel(ActivityId id);
 
-  size_t at_work() const { return levels_[kAhead].work.size() + levels_[kShared].work.size(); }
+  size_t at_work() const;
   // For how long nobody has worked by now.
   int64_t rested_ns() const { return at_work() > 0 ? 0 : timekeeper_.NowNanos() - advanced_ns_; }
   // What all CPUs together have worked so far.
   double worked_ns() const;
 
  private:
-  enum Level : size_t { kAhead, kShared, kLevels };
+  enum Level : size_t { kAhead, kShared, kBehind, kLevels };
 
   // Those who share what CPUs there are for them.
   struct Sharers {

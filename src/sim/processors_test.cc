@@ -143,15 +143,20 @@ TEST_F(ProcessorsTest, WhoComesGoesFirstWithHisHeadStart) {
   EXPECT_NEAR(processors.worked_ns(), 114 * kMs, 10);
 }
 
-TEST_F(ProcessorsTest, ANewProcessHasNoHeadStart) {
-  Processors processors(time_, 1, 5 * kMs);
-  double created = 0;
-  double woken = 0;
-  processors.Start({20 * kMs, 0}, Ahead::kNothing, Note(created));
-  processors.Start({10 * kMs, 0}, Ahead::kBeginning, Note(woken));
+TEST_F(ProcessorsTest, WhatHasNothingAheadTakesWhatOthersLeave) {
+  Processors processors(time_, 2, 5 * kMs);
+  double behind = 0;
+  double first = 0;
+  double second = 0;
+  processors.Start({20 * kMs, 0}, Ahead::kNothing, Note(behind));
+  processors.Start({10 * kMs, 0}, Ahead::kBeginning, Note(first));
+  time_.RunFor(5 * kMilli);
+  processors.Start({10 * kMs, 0}, Ahead::kBeginning, Note(second));
   time_.RunAll();
-  EXPECT_EQ(woken, 5 + 2 * 5);
-  EXPECT_EQ(created, 30);
+  EXPECT_EQ(first, 10);
+  EXPECT_EQ(second, 15);
+  EXPECT_EQ(behind, 25);  // for five of them both CPUs were others'
+  EXPECT_NEAR(processors.worked_ns(), 40 * kMs, 10);
 }
 
 TEST_F(ProcessorsTest, BriefStepsAllGoAhead) {
