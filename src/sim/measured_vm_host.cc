@@ -81,6 +81,7 @@ void MeasuredVmHost::TakeShell(faas::VmId id, Vm& vm, std::function<void(LaunchK
     taken(BareOf(options_.launch));
     return;
   }
+  processors_.Raise(kind.preparation);
   vm.awaited = &kind;
   kind.taker = [this, id, taken = std::move(taken)] {
     vms_.at(id).awaited = nullptr;
@@ -100,7 +101,7 @@ void MeasuredVmHost::Refill() {
     if (kind.ready >= ShareOf(kind)) continue;
     is_refilling_ = true;
     kind.is_starting = true;
-    processors_.Start(costs_.shell.Sample(random_), Ahead::kNothing, [this, &kind] {
+    kind.preparation = processors_.Start(costs_.shell.Sample(random_), Ahead::kNothing, [this, &kind] {
       is_refilling_ = false;
       kind.is_starting = false;
       ++counts_.shells_started;

@@ -61,7 +61,8 @@ class MeasuredVmHost : public faas::VmHost {
     faas::VmSize size;
     size_t ready = 0;
     bool is_starting = false;
-    std::function<void()> taker;  // who waits for the one that is being prepared
+    Processors::ActivityId preparation = 0;  // the last
+    std::function<void()> taker;             // who waits for the one that is being prepared
   };
 
   struct Vm {

@@ -56,6 +56,18 @@ Processors::ActivityId Processors::Start(const Effort& effort, Ahead ahead, std:
   return id;
 }
 
+void Processors::Raise(ActivityId id) {
+  const auto found = activities_.find(id);
+  if (found == activities_.end()) return;
+  Activity& activity = found->second;
+  if (!activity.work_end || activity.level != kBehind) return;
+  Advance();
+  const double left_ns = *activity.work_end - levels_[kBehind].virtual_ns;
+  levels_[kBehind].work.erase({*activity.work_end, id});
+  Work(id, activity, kShared, std::max(0.0, left_ns));
+  Schedule();
+}
+
 void Processors::Cancel(ActivityId id) {
   const auto found = activities_.find(id);
   if (found == activities_.end()) return;

@@ -3,8 +3,8 @@
 // An activity has work, in nanoseconds of one CPU, and then waits for something that takes no CPU. As long as there are
 // no more activities at work than CPUs, each has one. Else time-sharing decides, as Linux does it: who was woken goes
 // first with the beginning of his work, his head start; with the rest all go on equally fast, in what those leave. So
-// what is short hardly notices that the machine is busy, and what is long pays for it. What has nothing ahead takes what
-// all others leave.
+// what is short hardly notices that the machine is busy, and what is long pays for it. What has nothing ahead takes
+// what all others leave.
 //
 // Lives on the Timekeeper's thread.
 #pragma once
@@ -47,6 +47,9 @@ class Processors {
 
   // `done` is called once, when work and wait are over, never from within the call.
   ActivityId Start(const Effort& effort, Ahead ahead, std::function<void()> done);
+
+  // What had nothing ahead shares with the others from now on. Nothing happens where it is over.
+  void Raise(ActivityId id);
 
   // `done` does not come any more. Nothing happens where it has come.
   void Cancel(ActivityId id);

@@ -159,6 +159,22 @@ TEST_F(ProcessorsTest, WhatHasNothingAheadTakesWhatOthersLeave) {
   EXPECT_NEAR(processors.worked_ns(), 40 * kMs, 10);
 }
 
+TEST_F(ProcessorsTest, WhatIsRaisedWaitsForOthersNoLonger) {
+  Processors processors(time_, 1, 0);
+  double behind = 0;
+  double working = 0;
+  const auto id = processors.Start({20 * kMs, 0}, Ahead::kNothing, Note(behind));
+  time_.RunFor(5 * kMilli);
+  processors.Start({30 * kMs, 0}, Ahead::kBeginning, Note(working));
+  time_.RunFor(10 * kMilli);
+  processors.Raise(id);
+  processors.Raise(id);
+  time_.RunAll();
+  EXPECT_EQ(behind, 15 + 2 * 15);
+  EXPECT_EQ(working, 50);
+  processors.Raise(id);
+}
+
 TEST_F(ProcessorsTest, BriefStepsAllGoAhead) {
   Processors processors(time_, 1, 5 * kMs);
   double working = 0;

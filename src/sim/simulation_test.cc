@@ -227,6 +227,18 @@ TEST(SimulationTest, LaunchTakesTheVmmThatIsBeingPrepared) {
   EXPECT_EQ(outcome.shells.shells_missing, 1u);
 }
 
+TEST(SimulationTest, AVmmThatIsWaitedForIsPreparedHoweverBusyTheMachineIs) {
+  Costs costs = FixedCosts();
+  costs.shell = Ms(100);
+  Options options = MakeOptions(4096);
+  options.host.shells_per_kind = 1;
+  std::vector<Request> requests = {At(0, 0), At(1000, 1), At(1060, 2)};
+  requests[1].run_ms = 2500;
+  const auto functions = std::vector{MakeFunction("a"), MakeFunction("b"), MakeFunction("c")};
+  const Outcome outcome = OutcomeOf(costs, functions, requests, options);
+  EXPECT_LT(outcome.answers[2].latency_ms, 400);
+}
+
 TEST(SimulationTest, OneSeedGivesOneOutcomeAndAnotherSeedAnother) {
   Costs costs = FixedCosts();
   costs.overhead.times = Times::LogNormal(2, 8);
