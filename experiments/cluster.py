@@ -123,7 +123,7 @@ def source_of(run, name):
 def simulate_load(run, name, kinds, costs):
     """Points by what is restored, one for each size of memory."""
     load = LOADS[name]
-    sizes = run.pick(load["gib"], load["gib"][1::2], load["gib"][2:4])
+    sizes = run.pick(load["gib"], load["gib"][1::3], load["gib"][2:4])
     report = run.folder / "simulated.json"
     points = {}
     for snapshots in kinds:
