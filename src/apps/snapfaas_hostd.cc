@@ -74,6 +74,11 @@ int main() {
     ReportFailure(status.error());
     PowerOff();
   }
+  const auto timer = snapfaas::host::StartWakingTimer();
+  if (!timer) {
+    ReportFailure(timer.error());
+    PowerOff();
+  }
   const pid_t server = ::fork();
   if (server == 0) {
     sigprocmask(SIG_UNBLOCK, &awaited, nullptr);

@@ -2,6 +2,7 @@
 
 #include <arpa/inet.h>
 #include <fcntl.h>
+#include <linux/hpet.h>
 #include <net/if.h>
 #include <net/route.h>
 #include <sys/file.h>
@@ -181,6 +182,19 @@ Status SetUpMachine() {
     if (auto status = step(); !status) return status;
   }
   return {};
+}
+
+Result<UniqueFd> StartWakingTimer() {
+  constexpr const char* kTimer = "/dev/hpet";
+  constexpr unsigned long kHertz = 2;
+  UniqueFd timer(::open(kTimer, O_RDONLY | O_CLOEXEC));
+  if (!timer.valid()) return FailErrno(errno, "opening {}", kTimer);
+  // Periodic: it goes on where an interrupt of its own is the one that waits.
+  if (::ioctl(timer.get(), HPET_IRQFREQ, kHertz) != 0 || ::ioctl(timer.get(), HPET_EPI) != 0 ||
+      ::ioctl(timer.get(), HPET_IE_ON) != 0) {
+    return FailErrno(errno, "starting the timer {}", kTimer);
+  }
+  return timer;
 }
 
 Result<Token> ReadMachineToken() {

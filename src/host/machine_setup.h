@@ -5,6 +5,7 @@
 #include <string>
 
 #include "base/result.h"
+#include "base/unique_fd.h"
 #include "host/exec_protocol.h"
 
 namespace snapfaas::host {
@@ -18,6 +19,12 @@ inline constexpr const char* kInsideMark = "/run/snapfaas-emulated-host";  // ex
 // Loads the modules named in /modules.list, puts the machine's root under an overlay in memory and makes it the root.
 // REQUIRES: called once, by process 1.
 Status SetUpMachine();
+
+// A hardware timer that interrupts this machine twice a second for as long as it is open. QEMU can forget for a while
+// that an interrupt is pending: its device threads set a bit of the CPU's `interrupt_request` while vmrun and #VMEXIT
+// clear another, by plain reads and writes until QEMU 10.1. The interrupt is seen with the next one; but where it was
+// the one-shot timer of a machine that is idle else, nothing comes, and the machine stands still.
+Result<UniqueFd> StartWakingTimer();
 
 // What QEMU was given for this run. REQUIRES: after SetUpMachine.
 Result<Token> ReadMachineToken();

@@ -42,6 +42,9 @@ check 'status when running' 0 "$(code_of "$snapfaas" host status)"
 check 'token is private' 600 "$(stat -c %a "$SNAPFAAS_DATA/host/run/token")"
 
 check 'KVM is usable inside' 0 "$(code_of inside test -c /dev/kvm)"
+check 'a timer that is no clock of the kernel goes on ticking' yes \
+  "$(inside sh -c 'ticks() { awk "/hpet/ { print \$2 }" /proc/interrupts; }; before=$(ticks); sleep 2; now=$(ticks)
+                   if [ "$now" -gt "$((before + 1))" ]; then echo yes; fi')"
 check 'true' 0 "$(code_of inside true)"
 check 'false' 1 "$(code_of inside false)"
 check 'exit code' 7 "$(code_of inside sh -c 'exit 7')"
