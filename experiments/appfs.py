@@ -39,7 +39,7 @@ def measure(run):
         for place in ["temporary"] + ["disk"] * (megabytes in on_disk):
             report = run.bench("restore", "--runtime", "python3", "--app", app, "--event", '{"n":3}', "--memory", 128,
                                "--modes", "prefetch,primed", "--runs", run.pick(6, 3, 1),
-                               "--boots", run.pick(3, 2, 1), *(["--appfs-in", disk] if place == "disk" else []))
+                               "--boots", run.pick(3, 1, 1), *(["--appfs-in", disk] if place == "disk" else []))
             measured.append({"megabytes": megabytes, "place": place, "boot_ready_ms": report["boot"]["ready_ms"],
                              "boot_response_ms": report["boot"]["response_ms"], "restores": report["samples"]})
         shutil.rmtree(app)

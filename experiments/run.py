@@ -27,7 +27,7 @@ def parse(arguments, known):
     parser.add_argument("names", nargs="*", metavar="NAME", help="; ".join(f"{e.NAME}: {e.TITLE}" for e in known))
     scale = parser.add_mutually_exclusive_group()
     scale.add_argument("--quick", dest="scale", action="store_const", const="quick", default="full",
-                       help="fewer runs and sizes, into build/experiments/quick/")
+                       help="fewer runs, sizes and languages, into build/experiments/quick/")
     scale.add_argument("--smoke", dest="scale", action="store_const", const="smoke",
                        help="next to nothing, into build/experiments/smoke/: that it works at all")
     parser.add_argument("--render", action="store_true", help="draw again from the samples that were kept")
