@@ -71,11 +71,16 @@ Result<sim::Costs> ReadCosts(const SimulateOptions& options, const std::optional
     if (!file) return Forward(file.error());
     files.push_back(*std::move(file));
   }
-  auto costs = sim::ParseCosts(files, half);
+  std::optional<sim::CostsFile> missing;
+  if (!options.missing_costs.empty()) {
+    auto file = ReadCostsFile(options.missing_costs);
+    if (!file) return Forward(file.error());
+    missing = *std::move(file);
+  }
+  auto costs = sim::ParseCosts(files, half, missing);
   if (!costs) return costs;
   using Add = Status (*)(const sim::CostsFile& file, sim::Costs& costs);
-  const std::pair<const std::string&, Add> others[] = {{options.missing_costs, sim::AddMissingCosts},
-                                                       {options.bare_costs, sim::AddBareCosts},
+  const std::pair<const std::string&, Add> others[] = {{options.bare_costs, sim::AddBareCosts},
                                                        {options.boot_costs, sim::AddBootCosts}};
   for (const auto& [path, add] : others) {
     if (path.empty()) continue;
@@ -293,7 +298,7 @@ void AddSimulateCommand(CLI::App& app, int& exit_code) {
       ->required()
       ->allow_extra_args(false);
   command->add_option("--missing-costs", options->missing_costs,
-                      "results of bench load for what the costs lack: launches, above all");
+                      "results of bench load for what the costs lack: launches, or warm requests that met no other");
   command->add_option("--bare-costs", options->bare_costs, "results of bench load with a node that has shells = 0");
   command->add_option("--boot-costs", options->boot_costs, "results of bench breakdown, for --snapshots off");
   command->add_option("--config", options->config, "the node's settings, TOML");

@@ -116,11 +116,10 @@ struct Half {
 };
 
 // One file in the simulator's own form, or the results of `snapfaas bench load`, one or several: the requests of that
-// half alone, where there is one. kInvalidArgument: "FILE: what is wrong and how to mend it".
-Result<Costs> ParseCosts(const std::vector<CostsFile>& files, const std::optional<Half>& half = std::nullopt);
-
-// What the costs lack, from other results of `snapfaas bench load`: launches, above all.
-Status AddMissingCosts(const CostsFile& file, Costs& costs);
+// half alone, where there is one. What they lack, launches above all, is from `other`, results of another `snapfaas
+// bench load`. kInvalidArgument: "FILE: what is wrong and how to mend it".
+Result<Costs> ParseCosts(const std::vector<CostsFile>& files, const std::optional<Half>& half = std::nullopt,
+                         const std::optional<CostsFile>& other = std::nullopt);
 
 // Adds what launches take that find no VMM waiting: the results of `snapfaas bench load` against a node that keeps none
 // (shells = 0).

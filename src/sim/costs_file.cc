@@ -171,9 +171,23 @@ Result<Costs> ReadTop(const JsonPlace& top) {
   return costs;
 }
 
-}  // namespace
+void AddMissingCosts(Costs other, Costs& costs) {
+  const auto add_launches = [](const FunctionCosts& from, FunctionCosts& to) {
+    for (size_t kind = 0; kind < kLaunchKinds; ++kind) {
+      if (!to.launches[kind]) to.launches[kind] = from.launches[kind];
+    }
+  };
+  for (auto& [name, function] : costs.functions) add_launches(other.Of(name), function);
+  add_launches(other.any, costs.any);
+  const std::pair<PhaseCost&, PhaseCost&> phases[] = {
+      {costs.destroy, other.destroy}, {costs.reset, other.reset}, {costs.shell, other.shell}};
+  for (const auto& [to, from] : phases) {
+    if (to.times.empty()) to = std::move(from);
+  }
+}
 
-Result<Costs> ParseCosts(const std::vector<CostsFile>& files, const std::optional<Half>& half) {
+Result<Costs> ParseFiles(const std::vector<CostsFile>& files, const std::optional<Half>& half,
+                         const LoadReport* other) {
   std::vector<LoadReport> reports;
   for (const CostsFile& file : files) {
     Json json = Json::parse(file.text, nullptr, /*allow_exceptions=*/false);
@@ -187,7 +201,22 @@ Result<Costs> ParseCosts(const std::vector<CostsFile>& files, const std::optiona
                   "{}: several files of costs must all be results of snapfaas bench load --json", file.name);
     }
   }
-  return CostsOfLoadReports(reports, half);
+  return CostsOfLoadReports(reports, half, other);
+}
+
+}  // namespace
+
+Result<Costs> ParseCosts(const std::vector<CostsFile>& files, const std::optional<Half>& half,
+                         const std::optional<CostsFile>& other) {
+  if (!other) return ParseFiles(files, half, nullptr);
+  auto report = ParseLoadReport(*other);
+  if (!report) return Forward(report.error());
+  auto costs = ParseFiles(files, half, &*report);
+  if (!costs) return costs;
+  auto others = CostsOfLoadReports({*std::move(report)}, std::nullopt, nullptr);
+  if (!others) return others;
+  AddMissingCosts(*std::move(others), *costs);
+  return costs;
 }
 
 }  // namespace snapfaas::sim

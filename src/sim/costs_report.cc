@@ -271,13 +271,15 @@ double TakeWarmUpOut(QuietRows& quiet) {
   return overhead_ms + run_ms;
 }
 
+bool IsWarm(const Row& row) { return row.start == RowStart::kWarm; }
+
+size_t WarmRows(const QuietRows& quiet) {
+  return static_cast<size_t>(std::count_if(quiet.alone.begin(), quiet.alone.end(), IsWarm));
+}
+
 tl::unexpected<Error> TooFew(const std::string& file, std::string_view what, size_t count) {
   return Fail(ErrorCode::kInvalidArgument,
               "{}: only {} {} requests met no other: take a run at a lower rate, or a longer one", file, count, what);
-}
-
-tl::unexpected<Error> NoLoadReport(const std::string& file) {
-  return Fail(ErrorCode::kInvalidArgument, "{}: these are no results of snapfaas bench load --json", file);
 }
 
 }  // namespace
@@ -287,7 +289,14 @@ bool IsLoadReport(const Json& json) {
          json.value("samples", Json()).is_array();
 }
 
-Result<Costs> CostsOfLoadReports(const std::vector<LoadReport>& reports, const std::optional<Half>& half) {
+Result<LoadReport> ParseLoadReport(const CostsFile& file) {
+  LoadReport report{Json::parse(file.text, nullptr, /*allow_exceptions=*/false), file.name};
+  if (IsLoadReport(report.json)) return report;
+  return Fail(ErrorCode::kInvalidArgument, "{}: these are no results of snapfaas bench load --json", file.name);
+}
+
+Result<Costs> CostsOfLoadReports(const std::vector<LoadReport>& reports, const std::optional<Half>& half,
+                                 const LoadReport* other) {
   QuietRows quiet;
   Costs costs;
   for (const LoadReport& report : reports) {
@@ -295,6 +304,12 @@ Result<Costs> CostsOfLoadReports(const std::vector<LoadReport>& reports, const s
     if (report.json.value("accelerator", Json()) == "emulated-host") costs.cpus = 1;
   }
   costs.warm_up_ms = TakeWarmUpOut(quiet);
+  if (other != nullptr && WarmRows(quiet) < kLeast) {
+    QuietRows more;
+    if (auto added = AddQuietRows(*other, std::nullopt, more); !added) return Forward(added.error());
+    costs.warm_up_ms = TakeWarmUpOut(more);
+    std::copy_if(more.alone.begin(), more.alone.end(), std::back_inserter(quiet.alone), IsWarm);
+  }
   const std::vector<Row>& rows = quiet.alone;
   const std::string& file = reports.front().file;
   auto overheads = Collect(rows, RowStart::kWarm, [](const Row& row) { return row.overhead(); });
@@ -327,31 +342,11 @@ Result<Costs> CostsOfLoadReports(const std::vector<LoadReport>& reports, const s
   return costs;
 }
 
-Status AddMissingCosts(const CostsFile& file, Costs& costs) {
-  LoadReport report{Json::parse(file.text, nullptr, /*allow_exceptions=*/false), file.name};
-  if (!IsLoadReport(report.json)) return NoLoadReport(file.name);
-  auto other = CostsOfLoadReports({std::move(report)}, std::nullopt);
-  if (!other) return Forward(other.error());
-  const auto add_launches = [](const FunctionCosts& from, FunctionCosts& to) {
-    for (size_t kind = 0; kind < kLaunchKinds; ++kind) {
-      if (!to.launches[kind]) to.launches[kind] = from.launches[kind];
-    }
-  };
-  for (auto& [name, function] : costs.functions) add_launches(other->Of(name), function);
-  add_launches(other->any, costs.any);
-  const std::pair<PhaseCost&, PhaseCost&> phases[] = {
-      {costs.destroy, other->destroy}, {costs.reset, other->reset}, {costs.shell, other->shell}};
-  for (const auto& [to, from] : phases) {
-    if (to.times.empty()) to = std::move(from);
-  }
-  return {};
-}
-
 Status AddBareCosts(const CostsFile& file, Costs& costs) {
-  LoadReport report{Json::parse(file.text, nullptr, /*allow_exceptions=*/false), file.name};
-  if (!IsLoadReport(report.json)) return NoLoadReport(file.name);
+  const auto report = ParseLoadReport(file);
+  if (!report) return Forward(report.error());
   QuietRows quiet;
-  if (auto added = AddQuietRows(report, std::nullopt, quiet); !added) return added;
+  if (auto added = AddQuietRows(*report, std::nullopt, quiet); !added) return added;
   const auto overheads = Collect(quiet.alone, RowStart::kWarm, [](const Row& row) { return row.overhead(); });
   if (overheads.size() < kLeast) return TooFew(file.name, "warm", overheads.size());
   const double warm_overhead = MedianOfSamples(overheads);

@@ -18,8 +18,12 @@ struct LoadReport {
   std::string file;
 };
 
-// From the requests that met no other: what others took from them would be taken twice. kInvalidArgument: as
-// ParseCosts. REQUIRES: at least one.
-Result<Costs> CostsOfLoadReports(const std::vector<LoadReport>& reports, const std::optional<Half>& half);
+// kInvalidArgument where it is none.
+Result<LoadReport> ParseLoadReport(const CostsFile& file);
+
+// From the requests that met no other: what others took from them would be taken twice. Where too few warm ones did,
+// those of `other`, if any, count too. kInvalidArgument: as ParseCosts. REQUIRES: at least one report.
+Result<Costs> CostsOfLoadReports(const std::vector<LoadReport>& reports, const std::optional<Half>& half,
+                                 const LoadReport* other);
 
 }  // namespace snapfaas::sim

@@ -198,15 +198,27 @@ TEST(CostsTest, OneHalfOfARunCountsWhereItIsAskedFor) {
 TEST(CostsTest, WhatIsLackingComesFromAnotherRun) {
   std::vector<std::string> warm;
   for (int i = 0; i < 10; ++i) warm.push_back(fmt::format(R"({}, 9, "warm", 0, 0, 0, 5)", i * 1000));
-  auto costs = ParseCosts({{Report(warm), "warm.json"}});
+  const auto alone = ParseCosts({{Report(warm), "warm.json"}});
+  ASSERT_TRUE(alone) << alone.error().Message();
+  EXPECT_FALSE(alone->any.Of(LaunchKind::kFunctionSnapshot));
+  const CostsFile other{Report(QuietRequests()), "load.json"};
+  const auto costs = ParseCosts({{Report(warm), "warm.json"}}, std::nullopt, other);
   ASSERT_TRUE(costs) << costs.error().Message();
-  EXPECT_FALSE(costs->any.Of(LaunchKind::kFunctionSnapshot));
-  ASSERT_TRUE(AddMissingCosts({Report(QuietRequests()), "load.json"}, *costs));
   EXPECT_EQ(Once(costs->any.Of(LaunchKind::kFunctionSnapshot)->load), 8);
   EXPECT_EQ(Once(costs->Of("a").Of(LaunchKind::kFunctionSnapshot)->load), 8);
   EXPECT_EQ(Once(costs->destroy), 40);
   EXPECT_EQ(Once(costs->any.run), 5) << "that was there";
-  EXPECT_FALSE(AddMissingCosts({"{}", "load.json"}, *costs));
+  EXPECT_FALSE(ParseCosts({{Report(warm), "warm.json"}}, std::nullopt, CostsFile{"{}", "load.json"}));
+}
+
+TEST(CostsTest, TooFewWarmRequestsAreJoinedByThoseOfAnotherRun) {
+  const std::string few = Report({R"(0, 90, "restored", 40, 9, 0, 31)", R"(1000, 9, "warm", 0, 0, 0, 5)"});
+  EXPECT_FALSE(ParseCosts({{few, "few.json"}}));
+  std::vector<std::string> warm;
+  for (int i = 0; i < 10; ++i) warm.push_back(fmt::format(R"({}, 9, "warm", 0, 0, 0, 5)", i * 1000));
+  const auto costs = ParseCosts({{few, "few.json"}}, std::nullopt, CostsFile{Report(warm), "warm.json"});
+  ASSERT_TRUE(costs) << costs.error().Message();
+  EXPECT_EQ(Once(costs->any.run), 5);
 }
 
 TEST(CostsTest, SeveralReportsCountTogether) {
