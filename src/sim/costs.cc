@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <numbers>
+#include <numeric>
 #include <utility>
 
 namespace snapfaas::sim {
@@ -19,8 +21,9 @@ double StandardNormal(Random& random) {
 
 }  // namespace
 
-Times::Times(std::vector<double> millis) : samples_(std::move(millis)) {
+Times::Times(std::vector<double> millis, const std::vector<double>& weights) : samples_(std::move(millis)) {
   for (double& sample : samples_) sample = std::max(sample, 0.0);
+  std::partial_sum(weights.begin(), weights.end(), std::back_inserter(summed_weights_));
 }
 
 Times Times::LogNormal(double median_ms, double p99_ms) {
@@ -31,16 +34,23 @@ Times Times::LogNormal(double median_ms, double p99_ms) {
   return times;
 }
 
+size_t Times::Draw(Random& random) const {
+  if (summed_weights_.empty()) return random.Below(samples_.size());
+  const double drawn = random.Uniform() * summed_weights_.back();
+  const auto found = std::upper_bound(summed_weights_.begin(), summed_weights_.end() - 1, drawn);
+  return static_cast<size_t>(found - summed_weights_.begin());
+}
+
 double Times::Millis(Random& random) const {
   if (is_log_normal_) return std::exp(log_median_ + sigma_ * StandardNormal(random));
   if (samples_.empty()) return 0;
-  return samples_.size() == 1 ? samples_.front() : samples_[random.Below(samples_.size())];
+  return samples_.size() == 1 ? samples_.front() : samples_[Draw(random)];
 }
 
 LaunchEffort LaunchCosts::Sample(Random& random) const {
   const size_t count = start.times.samples().size();
   if (count > 0 && load.times.samples().size() == count && run.times.samples().size() == count) {
-    const size_t i = random.Below(count);
+    const size_t i = start.times.Draw(random);
     return {start.EffortOf(start.times.samples()[i]), load.EffortOf(load.times.samples()[i]),
             run.EffortOf(run.times.samples()[i])};
   }

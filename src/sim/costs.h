@@ -20,19 +20,22 @@ namespace snapfaas::sim {
 class Times {
  public:
   Times() : Times(std::vector<double>()) {}
-  // One of these, each as likely as the others.
-  explicit Times(std::vector<double> millis);
+  // One of these, each as likely as the others, or as its weight says: as many, above 0.
+  explicit Times(std::vector<double> millis, const std::vector<double>& weights = {});
   // A log-normal distribution. REQUIRES: 0 < median <= p99.
   static Times LogNormal(double median_ms, double p99_ms);
 
   bool empty() const { return samples_.empty() && !is_log_normal_; }
   const std::vector<double>& samples() const { return samples_; }
 
+  // The index of one of the samples. REQUIRES: there are any.
+  size_t Draw(Random& random) const;
   // 0 where it is empty.
   double Millis(Random& random) const;
 
  private:
   std::vector<double> samples_;
+  std::vector<double> summed_weights_;  // up to each sample; empty where all weigh the same
   bool is_log_normal_ = false;
   double log_median_ = 0;
   double sigma_ = 0;

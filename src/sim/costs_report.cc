@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <cstdint>
 #include <limits>
 #include <set>
@@ -38,6 +39,7 @@ struct Row {
   double load = 0;
   double run = 0;
   double rested = 0;  // how long nobody had worked before it came
+  double weight = 1;  // how many requests it stands for
 
   double overhead() const { return latency - queued - run - (start == RowStart::kWarm ? 0 : restore + load); }
 };
@@ -182,6 +184,13 @@ double RestCost(const Odds& odds) {
   return std::max(0.0, MedianOfSamples(odds.after_rest) - MedianOfSamples(odds.after_work));
 }
 
+// Of requests that come at random, so many a millisecond, long ones are among those that met no other too seldom: by so
+// much.
+double WeightOf(const Row& row, double rate) {
+  constexpr double kMost = 10;
+  return std::min(std::exp(rate * row.latency), kMost);
+}
+
 // Requests that met no other.
 struct QuietRows {
   std::vector<Row> alone;
@@ -194,6 +203,8 @@ struct QuietRows {
 void AddQuietRowsOf(std::vector<Row> rows, double shell_ms, const std::optional<Half>& half, QuietRows& quiet) {
   const size_t before = quiet.alone.size();
   std::sort(rows.begin(), rows.end(), [](const Row& a, const Row& b) { return a.due < b.due; });
+  const double span = rows.empty() ? 0 : rows.back().due - rows.front().due;
+  const double rate = span > 0 ? static_cast<double>(rows.size() - 1) / span : 0;
   std::set<std::string> launched;
   constexpr double kNever = -std::numeric_limits<double>::infinity();
   double request_until = kNever;
@@ -208,6 +219,7 @@ void AddQuietRowsOf(std::vector<Row> rows, double shell_ms, const std::optional<
       if (row.due >= shell_until) {
         quiet.alone.push_back(row);
         quiet.alone.back().rested = row.due - std::max(request_until, shell_until);
+        quiet.alone.back().weight = WeightOf(row, rate);
       }
     }
     request_until = std::max(request_until, end);
@@ -224,7 +236,15 @@ void AddQuietRowsOf(std::vector<Row> rows, double shell_ms, const std::optional<
   }
 }
 
-PhaseCost CostOf(Samples samples) { return {Times(std::move(samples)), 1}; }
+PhaseCost CostOf(Samples samples, const Samples& weights = {}) { return {Times(std::move(samples), weights), 1}; }
+
+Samples WeightsOf(const std::vector<Row>& rows, RowStart start) {
+  return Collect(rows, start, [](const Row& row) { return row.weight; });
+}
+
+PhaseCost RunCostOf(const std::vector<Row>& rows, RowStart start) {
+  return CostOf(Collect(rows, start, [](const Row& row) { return row.run; }), WeightsOf(rows, start));
+}
 
 std::optional<LaunchCosts> LaunchCostsOf(const std::vector<Row>& rows, RowStart start, double warm_overhead,
                                          size_t enough) {
@@ -233,8 +253,10 @@ std::optional<LaunchCosts> LaunchCostsOf(const std::vector<Row>& rows, RowStart 
     return row.restore + std::max(0.0, row.overhead() - warm_overhead);
   });
   if (starts.size() < enough) return std::nullopt;
-  return LaunchCosts{CostOf(std::move(starts)), CostOf(Collect(rows, start, [](const Row& row) { return row.load; })),
-                     CostOf(Collect(rows, start, [](const Row& row) { return row.run; }))};
+  const Samples weights = WeightsOf(rows, start);
+  return LaunchCosts{CostOf(std::move(starts), weights),
+                     CostOf(Collect(rows, start, [](const Row& row) { return row.load; }), weights),
+                     RunCostOf(rows, start)};
 }
 
 void AddLaunches(const std::vector<Row>& rows, double warm_overhead, bool is_bare, size_t enough,
@@ -318,13 +340,13 @@ Result<Costs> CostsOfLoadReports(const std::vector<LoadReport>& reports, const s
   // Who waits for nothing is in the queue for a moment, too.
   const double warm_queued = MedianOfSamples(Collect(rows, RowStart::kWarm, [](const Row& row) { return row.queued; }));
   for (double& overhead : overheads) overhead += warm_queued;
-  costs.overhead = CostOf(std::move(overheads));
-  costs.any.run = CostOf(Collect(rows, RowStart::kWarm, [](const Row& row) { return row.run; }));
+  costs.overhead = CostOf(std::move(overheads), WeightsOf(rows, RowStart::kWarm));
+  costs.any.run = RunCostOf(rows, RowStart::kWarm);
   AddLaunches(rows, warm_overhead, /*is_bare=*/false, 1, costs.any);
   for (const auto& [name, own] : ByFunction(rows)) {
     FunctionCosts& function = costs.functions.emplace(name, costs.any).first->second;
-    auto runs = Collect(own, RowStart::kWarm, [](const Row& row) { return row.run; });
-    if (runs.size() >= kEnough) function.run = CostOf(std::move(runs));
+    auto run = RunCostOf(own, RowStart::kWarm);
+    if (run.times.samples().size() >= kEnough) function.run = std::move(run);
     AddLaunches(own, warm_overhead, /*is_bare=*/false, kEnough, function);
   }
   Samples destroys;

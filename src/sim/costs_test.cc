@@ -36,6 +36,16 @@ TEST(TimesTest, SamplesAreTheGivenOnes) {
   EXPECT_EQ(seen[3], 0);
 }
 
+TEST(TimesTest, SamplesAreAsLikelyAsTheyWeigh) {
+  const Times times({1, 2, 3}, {2, 1, 5});
+  Random random(7);
+  std::vector<int> seen(4, 0);
+  for (int i = 0; i < 8000; ++i) ++seen[static_cast<size_t>(times.Millis(random))];
+  EXPECT_NEAR(seen[1], 2000, 150);
+  EXPECT_NEAR(seen[2], 1000, 150);
+  EXPECT_NEAR(seen[3], 5000, 150);
+}
+
 TEST(TimesTest, LogNormalHasItsMedianAndItsTail) {
   const Times times = Times::LogNormal(10, 50);
   Random random(3);
@@ -209,6 +219,21 @@ TEST(CostsTest, WhatIsLackingComesFromAnotherRun) {
   EXPECT_EQ(Once(costs->destroy), 40);
   EXPECT_EQ(Once(costs->any.run), 5) << "that was there";
   EXPECT_FALSE(ParseCosts({{Report(warm), "warm.json"}}, std::nullopt, CostsFile{"{}", "load.json"}));
+}
+
+TEST(CostsTest, LongRequestsThatMetNoOtherStandForThoseThatDid) {
+  std::vector<std::string> requests;
+  for (int i = 0; i < 400; ++i) {
+    const int millis = i % 2 == 0 ? 100 : 800;
+    requests.push_back(fmt::format(R"({}, {}, "warm", 0, 0, 0, {})", i * 1000, millis, millis));
+  }
+  const auto costs = ParseCosts({{Report(requests), "load.json"}});
+  ASSERT_TRUE(costs) << costs.error().Message();
+  Random random(5);
+  int longer = 0;
+  for (int i = 0; i < 10'000; ++i) longer += costs->any.run.times.Millis(random) > 400 ? 1 : 0;
+  // One in a second comes: e^0.8 of the long ones for each e^0.1 of the others.
+  EXPECT_NEAR(longer, 6680, 150);
 }
 
 TEST(CostsTest, TooFewWarmRequestsAreJoinedByThoseOfAnotherRun) {
