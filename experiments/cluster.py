@@ -54,7 +54,7 @@ def measure(run):
     else:
         run.need_runtimes("python3")
         costs = [*full_costs(run, samples), *boot_costs(run, 4)]
-    names = run.pick(list(LOADS), ["one", "several", "many", "azure-2019"], ["one", "azure-2019"])
+    names = run.pick(list(LOADS), ["one", "several", "azure-2019"], ["one", "azure-2019"])
     # A quick run does not measure restores of languages' snapshots.
     kinds = run.pick(list(SNAPSHOTS), ["off", "on"], list(SNAPSHOTS))
     samples["large"] = {name: simulate_load(run, name, kinds, costs) for name in names}

@@ -18,7 +18,7 @@ SHOWN = ("pss_kib", "private_kib", "anonymous_kib", "machine_kib")
 
 def measure(run):
     run.need_runtimes("python3")
-    counts = run.pick([1, 2, 5, 10, 20, 50, 100, 200], [1, 2, 5, 10], [1, 2])
+    counts = run.pick([1, 2, 5, 10, 20, 50, 100, 200], [1, 5, 10], [1, 2])
     # A copy has all pages of its own: a few show that.
     few = [count for count in counts if count <= run.pick(20, 5, 2)]
     plan = [("copy", "base", few)]

@@ -16,7 +16,7 @@ SIZES_AT_ONCE = 6
 
 
 def measure(run):
-    sizes = run.pick(list(range(128, 3072 + 1, 128)), [128, 1024, 3072], [128])
+    sizes = run.pick(list(range(128, 3072 + 1, 128)), [128, 3072], [128])
     runs = run.pick(5, 3, 2)
     run.need_runtimes("python3")
     app, event = run.contract_app("python3")
