@@ -1,7 +1,9 @@
 """One function, several, and several for many users, with little memory and plenty, with snapshots and without: on a
 real node where it is small, on a simulated one where it is large."""
 
+import concurrent.futures
 import json
+import os
 
 from lab import node, table
 from lab.report import Claim
@@ -53,7 +55,7 @@ def measure(run):
         costs = [*quick_costs(run, samples), *boot_costs(run, 1)]
     else:
         run.need_runtimes("python3")
-        costs = [*full_costs(run, samples), *boot_costs(run, 4)]
+        costs = [*full_costs(run, samples), *boot_costs(run, 3)]
     names = run.pick(list(LOADS), ["one", "several", "azure-2019"], ["one", "azure-2019"])
     # A quick run does not measure restores of languages' snapshots.
     kinds = run.pick(list(SNAPSHOTS), ["off", "on"], list(SNAPSHOTS))
@@ -124,18 +126,21 @@ def simulate_load(run, name, kinds, costs):
     """Points by what is restored, one for each size of memory."""
     load = LOADS[name]
     sizes = run.pick(load["gib"], load["gib"][1::3], load["gib"][2:4])
-    report = run.folder / "simulated.json"
-    points = {}
-    for snapshots in kinds:
-        points[snapshots] = []
-        for gib in sizes:
-            run.snapfaas("simulate", *source_of(run, name), *costs, "--cpus", load["cpus"], "--scale",
-                         run.pick(load["scale"], load["scale"], 1), "--budget", round(gib * GIB), "--snapshots",
-                         snapshots, "--json", report)
-            made = json.loads(report.read_text())
-            points[snapshots].append({"gib": gib, "functions": made["functions"],
-                                      "cpu_share": made["runs"][0]["cpu_share"], **point_of(made["runs"][0])})
-    return points
+
+    def simulate(snapshots, gib):
+        report = run.folder / f"simulated-{snapshots}-{gib:g}gib.json"
+        run.snapfaas("simulate", *source_of(run, name), *costs, "--cpus", load["cpus"], "--scale",
+                     run.pick(load["scale"], load["scale"], 1), "--budget", round(gib * GIB), "--snapshots",
+                     snapshots, "--json", report)
+        made = json.loads(report.read_text())
+        report.unlink()
+        return {"gib": gib, "functions": made["functions"], "cpu_share": made["runs"][0]["cpu_share"],
+                **point_of(made["runs"][0])}
+
+    # A simulation's results do not depend on how long it takes: as many at once as there are CPUs.
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        points = {snapshots: [pool.submit(simulate, snapshots, gib) for gib in sizes] for snapshots in kinds}
+        return {snapshots: [point.result() for point in there] for snapshots, there in points.items()}
 
 
 def point_of(one):

@@ -82,6 +82,7 @@ def main(arguments):
     sections = report.sections_of(index.read_text()) if index.exists() else {}
     chosen = [experiment for experiment in known if not options.names or experiment.NAME in options.names]
     failed = []
+    started = time.monotonic()
     for experiment in chosen:
         run.say(f"experiment {experiment.NAME}: {experiment.TITLE}")
         began = time.monotonic()
@@ -98,7 +99,7 @@ def main(arguments):
         index.write_text(report.index_of(sections, [experiment.NAME for experiment in known], options.scale))
         run.say(f"experiment {experiment.NAME}: done in {time.monotonic() - began:,.0f} s")
     if len(failed) < len(chosen):
-        run.say(f"written: {index.relative_to(root)}")
+        run.say(f"written: {index.relative_to(root)} ({time.monotonic() - started:,.0f} s in all)")
     if failed:
         print(f"{len(failed)} of {len(chosen)} experiments failed: {', '.join(failed)}", file=sys.stderr)
     return 1 if failed else 0

@@ -127,8 +127,9 @@ def commit_of(root):
     try:
         git = ["git", "-C", str(root)]
         commit = subprocess.run([*git, "rev-parse", "--short=10", "HEAD"], check=True, capture_output=True, text=True)
-        changed = subprocess.run([*git, "status", "--porcelain", "--untracked-files=no"], check=True,
-                                 capture_output=True, text=True)
+        # What an experiment before it has rendered is no change of what is measured.
+        changed = subprocess.run([*git, "status", "--porcelain", "--untracked-files=no", "--", ":!docs/results"],
+                                 check=True, capture_output=True, text=True)
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
     return commit.stdout.strip() + (" and changes" if changed.stdout.strip() else "")
