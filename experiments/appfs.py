@@ -28,7 +28,7 @@ def make_app(run, megabytes):
 
 
 def measure(run):
-    sizes = run.pick([1, 10, 50, 200], [1, 50], [1])
+    sizes = run.pick([1, 20, 200], [1, 50], [1])
     on_disk = run.pick([200], [], [])
     run.need_runtimes("python3")
     disk = run.folder / "images"

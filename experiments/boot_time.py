@@ -23,7 +23,7 @@ WAYS = {"boot_ms": ("boot", BOOT_PHASES), "restore_ms": ("restore, primed", REST
 
 def measure(run):
     runtimes = run.pick(list(LANGUAGES), ["python3", "native"], ["python3"])
-    boots, restores = run.pick((5, 15), (1, 4), (1, 3))
+    boots, restores = run.pick((4, 12), (1, 4), (1, 3))
     run.need_runtimes(*runtimes)
     reports = {}
     for runtime in runtimes:

@@ -24,7 +24,7 @@ PEERS_WAYS = {"waiting_ms": "by a process that waited", "restore_ms": "by a proc
 def measure(run):
     run.need_runtimes(RUNTIME)
     app, event = run.contract_app(RUNTIME)
-    boots, restores = run.pick((5, 15), (1, 4), (1, 1))
+    boots, restores = run.pick((4, 12), (1, 4), (1, 1))
     plan = {**prepare(run, app), "event": event, "memory_mib": MEMORY_MIB, "boots": boots, "restores": restores}
     # Ours before and after theirs, so that a machine that is slower for a while is so for both.
     before = measure_ours(run, app, event, (boots + 1) // 2, (restores + 1) // 2)

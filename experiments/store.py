@@ -27,7 +27,7 @@ def measure(run):
     modes = run.pick(None, None, "mmap,disk")
     report = run.bench("restore", "--runtime", "python3", "--app", app, "--event", event, "--memory", 128,
                        "--modes", modes or ",".join(dict.fromkeys(mode for mode, _ in WAYS)),
-                       "--runs", run.pick(8, 3, 2), "--boots", 1)
+                       "--runs", run.pick(7, 3, 2), "--boots", 1)
     keep = ("mode", "store", "layer", "ready_ms", "response_ms")
     restores = [{key: sample[key] for key in keep} for sample in report["samples"]]
     return {"restores": restores, "languages": sizes_by_language(run)}

@@ -8,16 +8,16 @@ NUMBER = 2
 NAME = "vm-size"
 TITLE = "Size of the microVM"
 
-MODES = {"copy": "copy, as the poster", "mmap": "mmap", "prefetch": "prefetch", "primed": "primed, as a node does it"}
+MODES = {"copy": "copy, as the poster", "mmap": "mmap", "primed": "primed, as a node does it"}
 MIB = 1024 * 1024
 KEPT = ("memory_mib", "mode", "ready_ms", "response_ms", "stored_bytes")
 # So that no command takes much longer than a few minutes.
-SIZES_AT_ONCE = 6
+SIZES_AT_ONCE = 12
 
 
 def measure(run):
     sizes = run.pick(list(range(128, 3072 + 1, 128)), [128, 3072], [128])
-    runs = run.pick(5, 3, 2)
+    runs = run.pick(4, 3, 2)
     run.need_runtimes("python3")
     app, event = run.contract_app("python3")
     restores = []
