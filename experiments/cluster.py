@@ -85,7 +85,7 @@ def full_costs(run, samples):
         node.measure(run, step)
     name, settings = node.STEPS["crowded"]
     with node.node_with(run, node.settings_of(**settings), OFF) as real:
-        real.load(node.shortened(run, name, 60), node.CHECKED_SEED, run.folder / f"{OFF}.json", "--deploy",
+        real.load(node.shortened(run, name, 40), node.CHECKED_SEED, run.folder / f"{OFF}.json", "--deploy",
                   "--snapshots", "off")
     for step in STEPS:
         samples["fidelity"][step] = node.simulate_checked(run, step)["check"]
