@@ -8,7 +8,7 @@ NUMBER = 2
 NAME = "vm-size"
 TITLE = "Size of the microVM"
 
-MODES = {"copy": "copy, as the poster", "mmap": "mmap", "primed": "primed, as a node does it"}
+MODES = {"copy": "copy, as the poster", "mmap": "mmap", "prefetch": "prefetch", "primed": "primed, as a node does it"}
 MIB = 1024 * 1024
 KEPT = ("memory_mib", "mode", "ready_ms", "response_ms", "stored_bytes")
 # So that no command takes much longer than a few minutes.
