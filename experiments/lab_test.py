@@ -86,16 +86,23 @@ class ReportTest(unittest.TestCase):
         self.assertNotIn("it is slower", self.section(accelerator="kvm"))
 
     def test_index_keeps_the_sections_that_were_not_run(self):
-        first = report.index_of({"one": self.section(), "two": "## Two\n\ntext\n"}, ["two", "one"], "full")
+        first = report.index_of({"one": self.section(), "two": "## Two\n\ntext\n"}, ["two", "one"])
         self.assertLess(first.index("## Two"), first.index("## Title"))
         self.assertEqual(first.count("| restore | ms |"), 2)  # at the top, and in its section
         sections = report.sections_of(first)
         self.assertEqual(sections["two"], "## Two\n\ntext\n")
         sections["one"] = "## Title\n\nrun again\n"
-        second = report.index_of(sections, ["two", "one"], "full")
+        second = report.index_of(sections, ["two", "one"])
         self.assertIn("## Two\n\ntext\n", second)
         self.assertNotIn("| restore | ms |", second)
-        self.assertEqual(report.index_of(report.sections_of(second), ["two", "one"], "full"), second)
+        self.assertEqual(report.index_of(report.sections_of(second), ["two", "one"]), second)
+
+    def test_a_quick_section_says_so_in_itself_and_at_the_top(self):
+        both = report.index_of({"one": self.section(scale="quick"), "two": "## Two\n\ntext\n"}, ["two", "one"])
+        self.assertIn(f"- one: {report.NOTES['quick']}\n", both)
+        self.assertIn(f"## Title\n\n*{report.NOTES['quick']}*\n", both)
+        self.assertIn("`./dev experiments one --quick`", both)
+        self.assertNotIn("quick", report.index_of({"one": self.section()}, ["one"]))
 
 
 class RunTest(unittest.TestCase):
@@ -181,11 +188,18 @@ class ProgramTest(unittest.TestCase):
         self.assertIn("2 of 3 experiments failed: worse, bad", said)
         self.assertIn("good time", (self.root / "docs/results/index.md").read_text())
 
-    def test_quick_does_not_touch_what_is_published(self):
+    def test_quick_writes_the_page_and_leaves_the_samples_of_a_full_run(self):
+        self.assertEqual(self.main("good")[0], 0)
+        full = (self.root / "build/experiments/good.json").read_text()
         self.assertEqual(self.main("good", "--quick")[0], 0)
-        self.assertFalse((self.root / "docs").exists())
-        self.assertTrue((self.root / "build/experiments/quick/index.md").exists())
+        self.assertIn(report.NOTES["quick"], (self.root / "docs/results/index.md").read_text())
         self.assertTrue((self.root / "build/experiments/quick/good.json").exists())
+        self.assertEqual((self.root / "build/experiments/good.json").read_text(), full)
+
+    def test_smoke_does_not_touch_what_is_published(self):
+        self.assertEqual(self.main("good", "--smoke")[0], 0)
+        self.assertFalse((self.root / "docs").exists())
+        self.assertTrue((self.root / "build/experiments/smoke/index.md").exists())
 
     def test_render_measures_nothing(self):
         self.assertEqual(self.main("good")[0], 0)

@@ -27,7 +27,7 @@ def parse(arguments, known):
     parser.add_argument("names", nargs="*", metavar="NAME", help="; ".join(f"{e.NAME}: {e.TITLE}" for e in known))
     scale = parser.add_mutually_exclusive_group()
     scale.add_argument("--quick", dest="scale", action="store_const", const="quick", default="full",
-                       help="fewer runs, sizes and languages, into build/experiments/quick/")
+                       help="fewer samples, sizes and languages")
     scale.add_argument("--smoke", dest="scale", action="store_const", const="smoke",
                        help="next to nothing, into build/experiments/smoke/: that it works at all")
     parser.add_argument("--render", action="store_true", help="draw again from the samples that were kept")
@@ -46,12 +46,12 @@ def parse(arguments, known):
 
 
 class Places:
-    """Where files go. Only a full run touches what is published."""
+    """Where files go. A smoke run leaves docs/results alone; a quick one leaves alone the samples of a full one."""
 
     def __init__(self, root, scale):
         kept = root / "build" / "experiments"
         self.samples = kept if scale == "full" else kept / scale
-        self.results = root / "docs" / "results" if scale == "full" else kept / scale
+        self.results = kept / scale if scale == "smoke" else root / "docs" / "results"
         self.work = kept / "work"
 
 
@@ -96,7 +96,7 @@ def main(arguments):
             failed.append(experiment.NAME)
             continue
         # At once: a later one may be broken off.
-        index.write_text(report.index_of(sections, [experiment.NAME for experiment in known], options.scale))
+        index.write_text(report.index_of(sections, [experiment.NAME for experiment in known]))
         run.say(f"experiment {experiment.NAME}: done in {time.monotonic() - began:,.0f} s")
     if len(failed) < len(chosen):
         run.say(f"written: {index.relative_to(root)} ({time.monotonic() - started:,.0f} s in all)")

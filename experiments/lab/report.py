@@ -65,7 +65,9 @@ class Report:
         self._text.append(f"![{alternative}]({name}.svg)\n")
 
     def text(self):
-        return "\n".join([*self._text, self._foot()])
+        title, *rest = self._text
+        note = NOTES.get(self._kept["scale"])
+        return "\n".join([title, *([f"*{note}*\n"] if note else []), *rest, self._foot()])
 
     def _add_table(self, columns, rows, left, command):
         self._text.append(table.markdown(columns, rows, left))
@@ -87,6 +89,10 @@ def wrapped(text):
 
 
 CLAIM_COLUMNS = ["figure", "unit", "poster", "ours", "better by"]
+
+# What a section says whose figures are not of a full run.
+NOTES = {"quick": "A quick run: fewer samples, sizes and languages than a full one has.",
+         "smoke": "A smoke run: it shows that the experiment works, no more."}
 
 
 def scale_option(scale):
@@ -115,7 +121,7 @@ _CLAIM_ROW = re.compile(r"^\|.*\|$", re.MULTILINE)
 
 HEAD = """# The poster's experiments, on this system
 
-`./dev experiments{option}` makes this page: it measures, keeps raw samples in `build/experiments/`, and draws.
+`./dev experiments` makes this page: it measures, keeps raw samples in `build/experiments/`, and draws.
 `--render` draws again from the samples that were kept.
 
 - Numbers are medians, with the median absolute deviation in brackets; whiskers in plots are that deviation.
@@ -144,11 +150,17 @@ def claim_rows(section):
     return rows
 
 
-def index_of(sections, order, scale):
+def notes_on(names, sections):
+    """Lines of the head, for the sections that are not of full runs: their figures stand beside the others'."""
+    noted = {note: [name for name in names if note in sections[name]] for note in NOTES.values()}
+    return "".join(f"- {', '.join(found)}: {note}\n" for note, found in noted.items() if found)
+
+
+def index_of(sections, order):
     """index.md of the sections, each a text by its experiment's name."""
     names = [name for name in order if name in sections]
     rows = [row for name in names for row in claim_rows(sections[name])]
     header = table.markdown(CLAIM_COLUMNS, [], 2)
-    parts = [HEAD.replace("{option}", scale_option(scale)), header + "\n".join(rows) + "\n"]
+    parts = [HEAD + notes_on(names, sections), header + "\n".join(rows) + "\n"]
     parts += [f"{_MARK.format(name)}\n{sections[name].rstrip()}\n" for name in names]
     return "\n".join(parts)
