@@ -17,8 +17,9 @@
 #include "cli/simulate_command.h"
 #include "cli/up_command.h"
 
+namespace cli = snapfaas::cli;
+
 int main(int argc, char** argv) {
-  using namespace snapfaas;
   CLI::App app("SnapFaaS: functions in microVMs that are restored from snapshots", "snapfaas");
   app.require_subcommand(1);
   app.fallthrough();

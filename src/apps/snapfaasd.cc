@@ -127,11 +127,7 @@ Status Serve(const Options& options) {
   return {};
 }
 
-}  // namespace
-}  // namespace snapfaas
-
-int main(int argc, char** argv) {
-  using namespace snapfaas;
+int RunNode(int argc, char** argv) {
   Options options;
   CLI::App app("The SnapFaaS node; `snapfaas up` starts it where microVMs can run.", "snapfaasd");
   app.add_option("--data", options.data, "data folder, as of snapfaas");
@@ -154,3 +150,8 @@ int main(int argc, char** argv) {
   if (!served) Log(served.error().Message());
   return served ? 0 : 1;
 }
+
+}  // namespace
+}  // namespace snapfaas
+
+int main(int argc, char** argv) { return snapfaas::RunNode(argc, argv); }

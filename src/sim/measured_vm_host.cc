@@ -170,7 +170,7 @@ void MeasuredVmHost::Restore(faas::VmId id, LaunchKind kind, std::function<void(
 void MeasuredVmHost::Run(faas::VmId id, Vm& vm, Effort effort, const faas::FunctionRequest& request, AnswerDone done) {
   if (const auto given_ms = MillisIn(request.event)) effort = vm.costs->run.EffortOf(*given_ms);
   ReleaseRefill(vm);
-  const auto answer = [done](Vm& of, FunctionOutcome::Kind kind, double run_ms) {
+  const auto answer = [done = std::move(done)](Vm& of, FunctionOutcome::Kind kind, double run_ms) {
     of.interrupted = nullptr;
     Answer result = Unanswered(kind);
     result.is_usable = kind == FunctionOutcome::Kind::kResult;
