@@ -20,7 +20,9 @@ LINES = {"off": "without snapshots", "base": "languages' snapshots", "on": "func
 STEPS = {"one": "one function", "several": "several functions", "crowded": "several, little memory"}
 # The real node without function snapshots; nothing is checked against it.
 OFF = "crowded-off"
-QUICK = "crowded-quick"
+# What a quick run measures, both on one node: costs, and what is checked with them.
+QUICK_COSTS, QUICK = "quick-costs", "quick"
+NAMES = {**STEPS, OFF: STEPS["crowded"], QUICK_COSTS: STEPS["crowded"], QUICK: STEPS["one"]}
 
 GIB = 1024
 # What the large end is: the load, and the machine's CPUs, each as fast as that of the machine that was measured.
@@ -95,12 +97,17 @@ def full_costs(run, samples):
 
 
 def quick_costs(run, samples):
-    """Of one short run on one node, with function snapshots."""
-    with node.node_with(run, node.settings_of(microvms=2, idle_seconds=600), QUICK) as real:
-        real.load(node.shortened(run, "sim-costs", 50), node.COSTS_SEED, run.folder / f"{QUICK}.json",
-                  "--deploy", "--snapshots", "on")
-    samples["real"][QUICK] = point_of(real_run(run, QUICK))
-    return ["--costs", run.folder / f"{QUICK}.json"]
+    """Of two short loads on one node with function snapshots; the second is checked."""
+    costs, checked = run.folder / f"{QUICK_COSTS}.json", run.folder / f"{QUICK}.json"
+    load = node.shortened(run, "sim-one", 20)
+    with node.node_with(run, node.settings_of(microvms=3, idle_seconds=600), QUICK) as real:
+        real.load(node.shortened(run, "sim-costs", 40), node.COSTS_SEED, costs, "--deploy", "--snapshots", "on")
+        # Its function is one of the first load's.
+        real.load(load, node.CHECKED_SEED, checked)
+    held_out = ["--costs", checked, "--hold-out", node.HOLD_OUT_SECONDS, "--missing-costs", costs]
+    samples["fidelity"][QUICK] = node.simulate_beside(run, QUICK, load, *held_out)["check"]
+    samples["real"] = {name: point_of(real_run(run, name)) for name in (QUICK_COSTS, QUICK)}
+    return ["--costs", costs, "--costs", checked]
 
 
 def real_run(run, name):
@@ -177,7 +184,7 @@ def claims_of(samples):
     for step, rows in samples["fidelity"].items():
         for row in rows:
             if row["checked"]:
-                claims.append(Claim(f"{STEPS[step]}: simulated against real, {row['what'].split(',')[0]}", "% off", None,
+                claims.append(Claim(f"{NAMES[step]}: simulated against real, {row['what'].split(',')[0]}", "% off", None,
                                     abs(row["difference_percent"])))
     for name, points in samples["large"].items():
         title = LOADS[name]["title"]
@@ -222,17 +229,14 @@ def fidelity_tables(samples, report):
     for step, found in samples["fidelity"].items():
         for row in found:
             difference = row["difference_percent"]
-            rows.append([STEPS[step], row["what"], table.number(row["real"]), table.number(row["simulated"]),
+            rows.append([NAMES[step], row["what"], table.number(row["real"]), table.number(row["simulated"]),
                          "–" if difference is None else f"{difference:+.1f} %"])
     report.table(["load", "", "real node", "simulated", "difference"], rows,
                  "The simulated node beside the real one: each half of a run with costs of the other", left=2)
 
 
-REAL_NAMES = {**STEPS, OFF: STEPS["crowded"], QUICK: STEPS["crowded"]}
-
-
 def real_table(real, report):
-    rows = [[REAL_NAMES[name], SNAPSHOTS["base" if name == OFF else "on"], *cells(point)]
+    rows = [[NAMES[name], SNAPSHOTS["base" if name == OFF else "on"], *cells(point)]
             for name, point in real.items()]
     report.table(["load", "snapshots", *CELLS], rows, "The real node: the small end", left=2)
 

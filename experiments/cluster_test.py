@@ -13,6 +13,12 @@ import cluster
 from lab import node, report, run
 
 
+# What is read of a run's report.
+RUN = {"cpu_share": 0.1, "outcomes": {"requests": 3}, "success_rate": 1, "offered_per_second": 2,
+       "succeeded_per_second": 2, "scheduling_ms": {"count": 0},
+       "latency_ms": {"all": {"count": 0}, "warm": {"count": 0}}}
+
+
 class NodeTest(unittest.TestCase):
     def setUp(self):
         scratch = tempfile.TemporaryDirectory()
@@ -22,6 +28,7 @@ class NodeTest(unittest.TestCase):
         self.run = run.Run(root, sys.executable, "smoke", self.folder)
         self.said = []
         self.fails = set()
+        self.answers = {}
         self.accelerator = "kvm"
         self.run.snapfaas = self.snapfaas
         quiet = contextlib.redirect_stdout(io.StringIO())
@@ -36,6 +43,8 @@ class NodeTest(unittest.TestCase):
             raise run.Failed(words[0])
         if words[0] == "status":
             return json.dumps({"url": "http://127.0.0.1:9", "accelerator": self.accelerator})
+        if words[0] in self.answers:
+            self.answers[words[0]](words)
         return ""
 
     def commands(self):
@@ -78,6 +87,27 @@ class NodeTest(unittest.TestCase):
     def test_larger_nodes_take_what_all_runs_took(self):
         self.assertEqual([getattr(word, "name", word) for word in node.costs_of(self.run, "one")],
                          ["--costs", "costs.json", "--costs", "one.json", "--bare-costs", "bare.json"])
+
+    def test_a_quick_run_checks_a_load_without_its_own_costs(self):
+        def load(_, path, seed, report, *options):
+            self.said.append((["load", path.name, str(seed), *options], None))
+            report.write_text(json.dumps({"runs": [RUN]}))
+
+        answers = {"check": [{"what": "latency p50, ms", "checked": True, "difference_percent": 1}]}
+        self.answers["simulate"] = lambda words: pathlib.Path(words[-1]).write_text(json.dumps(answers))
+        samples = {"fidelity": {}, "real": {}}
+        with mock.patch.object(node.Node, "load", load):
+            words = cluster.quick_costs(self.run, samples)
+        loads = [words for words, _ in self.said if words[0] == "load"]
+        self.assertEqual([words[1] for words in loads], ["sim-costs.yaml", "sim-one.yaml"])
+        simulated = next(words for words, _ in self.said if words[0] == "simulate")
+        self.assertIn("--hold-out", simulated)
+        self.assertEqual(simulated[simulated.index("--costs") + 1], simulated[simulated.index("--check") + 1])
+        self.assertNotIn("--bare-costs", simulated)
+        self.assertEqual(samples["fidelity"], {cluster.QUICK: answers["check"]})
+        self.assertEqual(set(samples["real"]), {cluster.QUICK_COSTS, cluster.QUICK})
+        self.assertEqual([word.name for word in words[1::2]], ["quick-costs.json", "quick.json"])
+        self.assertTrue(set(samples["real"]) <= set(cluster.NAMES))
 
     def test_the_load_is_sent_from_where_the_node_is(self):
         for accelerator, inside in (("emulated-host", True), ("kvm", False)):
@@ -153,11 +183,7 @@ class ClusterTest(unittest.TestCase):
 
         def snapfaas(*words, **_):
             told.append(words)
-            answer = {"functions": 1, "runs": [{
-                "cpu_share": 0.1, "outcomes": {"requests": 3}, "success_rate": 1, "offered_per_second": 2,
-                "succeeded_per_second": 2, "scheduling_ms": {"count": 0},
-                "latency_ms": {"all": {"count": 0}, "warm": {"count": 0}}}]}
-            pathlib.Path(words[-1]).write_text(json.dumps(answer))
+            pathlib.Path(words[-1]).write_text(json.dumps({"functions": 1, "runs": [RUN]}))
             return ""
 
         with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):

@@ -136,6 +136,24 @@ class RunTest(unittest.TestCase):
             self.assertEqual(self.run.bench("restore")["samples"], [1])
         self.assertEqual((self.run.host, self.run.accelerator), ({"cpu": "c"}, "kvm"))
 
+    def test_runtimes_are_built_once_for_all_experiments_of_a_command(self):
+        told, built = [], {}
+
+        def snapfaas(*words, **_):
+            told.append(words[1])
+            return json.dumps([{"name": "python3", "kernel": "6.1"}, {"name": "native", "kernel": "6.1"}])
+
+        first, second = (run.Run("/project", "snapfaas", "quick", "/nowhere", built=built) for _ in range(2))
+        for one in (first, second):
+            one.snapfaas = snapfaas
+        first.need_runtimes("python3", "native")
+        second.need_runtimes("python3")
+        self.assertEqual(told, ["build", "ls"])
+        # Whoever repeats the second alone has them to build.
+        self.assertEqual(second.commands, ["build/bin/snapfaas runtime build python3"])
+        self.assertEqual((first.guest_kernels, second.guest_kernels),
+                         ({"python3": "6.1", "native": "6.1"}, {"python3": "6.1"}))
+
     def test_pick_follows_the_scale(self):
         self.assertEqual(self.run.pick(full=1, quick=2, smoke=3), 2)
 

@@ -55,12 +55,12 @@ class Places:
         self.work = kept / "work"
 
 
-def samples_of(experiment, options, root, places):
+def samples_of(experiment, options, root, places, built):
     path = places.samples / f"{experiment.NAME}.json"
     if options.render:
         return run.kept_samples(path)
     own = run.Run(root, options.snapfaas, options.scale, places.work / experiment.NAME,
-                  options.firecracker and options.firecracker.resolve())
+                  options.firecracker and options.firecracker.resolve(), built)
     kept = run.measure(experiment, own)
     run.keep(kept, path)
     return kept
@@ -82,12 +82,13 @@ def main(arguments):
     sections = report.sections_of(index.read_text()) if index.exists() else {}
     chosen = [experiment for experiment in known if not options.names or experiment.NAME in options.names]
     failed = []
+    built = {}
     started = time.monotonic()
     for experiment in chosen:
         run.say(f"experiment {experiment.NAME}: {experiment.TITLE}")
         began = time.monotonic()
         try:
-            kept = samples_of(experiment, options, root, places)
+            kept = samples_of(experiment, options, root, places, built)
             sections[experiment.NAME] = section_of(experiment, kept, places)
         except Exception as error:  # pylint: disable=broad-except  (the others are to run)
             if not isinstance(error, (run.Failed, ValueError)):

@@ -117,11 +117,15 @@ def checked_costs_of(run, step):
 
 def simulate_checked(run, step, *options):
     """The simulated node's run of a step that was measured: its report, with both beside each other."""
-    report = run.folder / f"{step}-simulated.json"
+    return simulate_beside(run, step, workload(run, STEPS[step][0]), *checked_costs_of(run, step), *options)
+
+
+def simulate_beside(run, name, load, *options):
+    """The same of any workload whose run, NAME.json, was on a node of the settings in NAME.toml."""
+    report = run.folder / f"{name}-simulated.json"
     report.unlink(missing_ok=True)
-    print(run.snapfaas("simulate", workload(run, STEPS[step][0]), "--seed", CHECKED_SEED,
-                       *checked_costs_of(run, step), "--config", run.folder / f"{step}.toml", "--check",
-                       run.folder / f"{step}.json", *options, "--json", report))
+    print(run.snapfaas("simulate", load, "--seed", CHECKED_SEED, *options, "--config", run.folder / f"{name}.toml",
+                       "--check", run.folder / f"{name}.json", "--json", report))
     return json.loads(report.read_text())
 
 

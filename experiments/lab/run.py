@@ -32,7 +32,7 @@ class Failed(Exception):
 class Run:
     """One run of one experiment. `scale` is "full" (the published figures), "quick" or "smoke" (the tests)."""
 
-    def __init__(self, root, snapfaas, scale, folder, firecracker=None):
+    def __init__(self, root, snapfaas, scale, folder, firecracker=None, built=None):
         self.root = pathlib.Path(root)
         self.scale = scale
         self.folder = pathlib.Path(folder)  # for files of the experiment's own; kept
@@ -41,6 +41,8 @@ class Run:
         self.host = {}  # of the measuring commands: where their microVMs ran
         self.accelerator = ""
         self.guest_kernels = {}  # by runtime
+        # The same of all runtimes that are known to be built; runs of one command share it.
+        self._built = {} if built is None else built
         self.program = str(snapfaas)
 
     def pick(self, full, quick, smoke):
@@ -54,9 +56,7 @@ class Run:
     def command(self, *words, environment=None, text=None):
         """As `snapfaas`, of any program."""
         words = [str(word) for word in words]
-        shown = shlex.join(self._shown(word) for word in words)
-        if shown not in self.commands:
-            self.commands.append(shown)
+        shown = self._note(words)
         print(f"    {shown}", flush=True)
         # What a command says of its progress would bury everything else.
         done = subprocess.run(words, cwd=self.root, capture_output=True, text=True, input=text or "",
@@ -84,10 +84,13 @@ class Run:
 
     def need_runtimes(self, *names):
         """Builds those that are not built yet."""
-        self.snapfaas("runtime", "build", *names)
-        for runtime in json.loads(self.snapfaas("runtime", "ls", "--json")):
-            if runtime["name"] in names:
-                self.guest_kernels[runtime["name"]] = runtime["kernel"]
+        if set(names) <= set(self._built):
+            self._note([self.program, "runtime", "build", *names])
+        else:
+            self.snapfaas("runtime", "build", *names)
+            for runtime in json.loads(self.snapfaas("runtime", "ls", "--json")):
+                self._built[runtime["name"]] = runtime["kernel"]
+        self.guest_kernels.update({name: self._built[name] for name in names})
 
     def snapshot_bytes(self, runtime):
         """What the base snapshots of a runtime with one vCPU hold: {MiB: bytes}, by size."""
@@ -109,6 +112,13 @@ class Run:
             self.command("sh", folder / "build.sh", made)
             folder = made
         return folder, '{"case":"echo","value":1}'
+
+    def _note(self, words):
+        """Among the commands of this run; returns the text."""
+        shown = shlex.join(self._shown(word) for word in words)
+        if shown not in self.commands:
+            self.commands.append(shown)
+        return shown
 
     def _shown(self, word):
         if word == self.program:
