@@ -174,6 +174,7 @@ Result<std::optional<RealRun>> RealRunOf(const SimulateOptions& options) {
 
 std::vector<std::string> FileNamesOf(const std::vector<std::string>& paths) {
   std::vector<std::string> names;
+  names.reserve(paths.size());
   for (const std::string& path : paths) names.push_back(std::filesystem::path(path).filename().string());
   return names;
 }

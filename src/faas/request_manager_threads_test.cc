@@ -22,6 +22,9 @@ constexpr int kRequests = 200;  // of each thread
 // Answers half of its calls within the call, the others on another thread, late but for all.
 class HostWithThreads : public VmHost {
  public:
+  HostWithThreads() = default;
+  HostWithThreads(const HostWithThreads&) = delete;
+  HostWithThreads& operator=(const HostWithThreads&) = delete;
   ~HostWithThreads() override {
     for (auto& thread : threads_) thread.join();
   }
@@ -69,6 +72,7 @@ TEST(RequestManagerThreadsTest, EachRequestIsAnsweredOnceWithItsOwnAnswer) {
     std::atomic<int> answered = 0;
     std::atomic<int> wrong = 0;
     std::vector<std::thread> clients;
+    clients.reserve(kThreads);
     for (int client = 0; client < kThreads; ++client) {
       clients.emplace_back([&, client] {
         for (int i = 0; i < kRequests; ++i) {

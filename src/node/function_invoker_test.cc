@@ -67,9 +67,10 @@ class FunctionInvokerTest : public RegistryTest {
         requests_(timekeeper_, controller_, {}),
         invoker_(*registry_, requests_, hub_, [this](const auto& function, const auto&) { seen_ += function; },
                  {1, {"us-east-1", "000000000000"}}) {}
-  ~FunctionInvokerTest() override {
+  void TearDown() override {
     invoker_.Stop();
     timekeeper_.Stop();
+    RegistryTest::TearDown();
   }
 
   InvocationAnswer Ask(const std::string& function, const std::string& qualifier = "") {

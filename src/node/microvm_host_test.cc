@@ -27,7 +27,6 @@ using faas::FunctionOutcome;
 using faas::StartKind;
 using faas::VmHost;
 using ::testing::AllOf;
-using ::testing::EndsWith;
 using ::testing::HasSubstr;
 using ::testing::StartsWith;
 

@@ -50,6 +50,7 @@ TEST(TimesTest, LogNormalHasItsMedianAndItsTail) {
   const Times times = Times::LogNormal(10, 50);
   Random random(3);
   std::vector<double> drawn;
+  drawn.reserve(20'000);
   for (int i = 0; i < 20'000; ++i) drawn.push_back(times.Millis(random));
   std::sort(drawn.begin(), drawn.end());
   EXPECT_NEAR(drawn[10'000], 10, 0.5);
@@ -207,6 +208,7 @@ TEST(CostsTest, OneHalfOfARunCountsWhereItIsAskedFor) {
 
 TEST(CostsTest, WhatIsLackingComesFromAnotherRun) {
   std::vector<std::string> warm;
+  warm.reserve(10);
   for (int i = 0; i < 10; ++i) warm.push_back(fmt::format(R"({}, 9, "warm", 0, 0, 0, 5)", i * 1000));
   const auto alone = ParseCosts({{Report(warm), "warm.json"}});
   ASSERT_TRUE(alone) << alone.error().Message();
@@ -240,6 +242,7 @@ TEST(CostsTest, TooFewWarmRequestsAreJoinedByThoseOfAnotherRun) {
   const std::string few = Report({R"(0, 90, "restored", 40, 9, 0, 31)", R"(1000, 9, "warm", 0, 0, 0, 5)"});
   EXPECT_FALSE(ParseCosts({{few, "few.json"}}));
   std::vector<std::string> warm;
+  warm.reserve(10);
   for (int i = 0; i < 10; ++i) warm.push_back(fmt::format(R"({}, 9, "warm", 0, 0, 0, 5)", i * 1000));
   const auto costs = ParseCosts({{few, "few.json"}}, std::nullopt, CostsFile{Report(warm), "warm.json"});
   ASSERT_TRUE(costs) << costs.error().Message();

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
 #include <functional>
 #include <vector>
 
@@ -17,7 +18,7 @@ constexpr double kMs = kMilli;
 class ProcessorsTest : public ::testing::Test {
  protected:
   // Milliseconds from the test's start, to a microsecond.
-  double Now() const { return static_cast<double>((time_.NowNanos() - start_ns_ + 500) / 1000) / 1e3; }
+  double Now() const { return std::round(static_cast<double>(time_.NowNanos() - start_ns_) / 1e3) / 1e3; }
   std::function<void()> Note(double& at) {
     return [this, &at] { at = Now(); };
   }

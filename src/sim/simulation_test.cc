@@ -113,6 +113,7 @@ TEST(SimulationTest, BootsDoNotPileUpHoweverLongTheyTake) {
   options.controller.max_launches = 2;
   options.host.launch = LaunchKind::kBoot;
   std::vector<Request> requests;
+  requests.reserve(20);
   for (int i = 0; i < 20; ++i) requests.push_back(At(i * 500.0, 0));
   const Outcome outcome = OutcomeOf(costs, {MakeFunction("a")}, requests, options);
   EXPECT_LE(outcome.vms.launches, 4u);
@@ -132,6 +133,7 @@ TEST(SimulationTest, LittleMemoryCostsEvictionsWhoseEndIsWaitedFor) {
 
 TEST(SimulationTest, CountsAreTheControllersAndAddUp) {
   std::vector<Function> functions;
+  functions.reserve(5);
   for (int i = 0; i < 5; ++i) functions.push_back(MakeFunction(std::string(1, static_cast<char>('a' + i))));
   std::vector<Request> requests;
   for (uint32_t i = 0; i < 500; ++i) requests.push_back(At(i * 17.0, (i * i + i / 7) % 5));

@@ -188,6 +188,7 @@ TEST_F(NodeTest, KilledVmmsLoseOnlyTheirRequests) {
   std::mutex mutex;
   std::map<std::string, int> answers;
   std::vector<std::thread> clients;
+  clients.reserve(4);
   for (int client = 0; client < 4; ++client) {
     clients.emplace_back([&] {
       for (int i = 0; i < requests / 4; ++i) {
@@ -246,6 +247,7 @@ TEST_F(NodeTest, ManyClientsAreAnsweredOrToldToWait) {
     }
   });
   std::vector<std::thread> threads;
+  threads.reserve(static_cast<size_t>(clients));
   for (int client = 0; client < clients; ++client) {
     threads.emplace_back([&, client] {
       for (int i = 0; i < requests; ++i) {
