@@ -64,8 +64,9 @@ def render(samples, report):
         rows = [[LANGUAGES[runtime], *(f"{spread(samples[runtime][way][phase], f'{runtime}, {phase}')}"
                                        for phase in [*phases, "ready", "response"])] for runtime in samples]
         runs = len(samples[next(iter(samples))][way]["ready"])
+        counted = "one run" if runs == 1 else f"medians of {runs} runs (MAD)"
         report.table(["language", *phases.values(), "= ready", "= first answer"], rows,
-                     f"{name.capitalize()}: ms, medians of {runs} runs (MAD). Ready has neither load nor request")
+                     f"{name.capitalize()}: ms, {counted}. Ready has neither load nor request")
     report.table(["language", "memory, MiB", "dirty at the snapshot, MiB"],
                  [[LANGUAGES[runtime], samples[runtime]["memory_mib"], table.number(samples[runtime]["dirty_mib"])]
                   for runtime in samples],
