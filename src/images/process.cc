@@ -1,6 +1,7 @@
 #include "images/process.h"
 
 #include <fcntl.h>
+#include <linux/close_range.h>
 #include <signal.h>
 #include <spawn.h>
 #include <sys/prctl.h>
@@ -37,6 +38,9 @@ std::string LastLines(std::string_view output) {
   ::dup2(null, STDIN_FILENO);
   ::dup2(output, STDOUT_FILENO);
   ::dup2(output, STDERR_FILENO);
+  // mmdebstrap names descriptors in shell commands, and dash takes numbers of one digit: what our caller has left open
+  // would push them beyond.
+  ::close_range(STDERR_FILENO + 1, ~0U, CLOSE_RANGE_CLOEXEC);
   if (!options.folder.empty() && ::chdir(options.folder.c_str()) != 0) ::_exit(kNotStarted);
   for (const auto& [name, value] : options.environment) ::setenv(name.c_str(), value.c_str(), 1);
   ::execvp(arguments[0], arguments.data());

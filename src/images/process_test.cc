@@ -1,7 +1,10 @@
 #include "images/process.h"
 
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+
+#include "base/unique_fd.h"
 
 namespace snapfaas::images {
 namespace {
@@ -52,6 +55,14 @@ TEST(RunProgramTest, MuchOutputKeepsItsEndAndEveryLine) {
   EXPECT_EQ(lines, 400000u);
   EXPECT_LE(output->size(), size_t{1} << 20);
   EXPECT_TRUE(output->ends_with("400000\n"));
+}
+
+TEST(RunProgramTest, NothingThatIsOpenHereIsOpenThere) {
+  const UniqueFd inherited(::open("/dev/null", O_RDONLY));  // as a caller's may be: not to be closed at exec
+  ASSERT_TRUE(inherited.valid());
+  const auto output = RunProgram({"ls", "/proc/self/fd"});
+  ASSERT_TRUE(output) << output.error().Message();
+  EXPECT_EQ(*output, "0\n1\n2\n3\n");  // the last is the folder that ls reads
 }
 
 TEST(RunProgramTest, FolderAndEnvironmentAreSet) {
