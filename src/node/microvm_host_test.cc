@@ -337,9 +337,10 @@ TEST_F(MicroVmHostTest, AFunctionThatCannotBeLoadedSaysWhy) {
 }
 
 TEST_F(MicroVmHostTest, NothingIsLeftOfALaunchThatFailed) {
-  std::atomic<bool> fails = true;
-  StartHost([&fails](FakeVmm& vmm) {
-    if (!fails) return RestoreAndEcho(vmm);
+  // The host, and with it its waiting VMMs, outlives the test's own variables.
+  const auto fails = std::make_shared<std::atomic<bool>>(true);
+  StartHost([fails](FakeVmm& vmm) {
+    if (!*fails) return RestoreAndEcho(vmm);
     vmm.SendShellReady();
     if (vmm.ReceiveCommand()) vmm.Send(wire::FailedEvent{{ErrorCode::kIncompatible, 0, "another CPU"}});
   });
@@ -347,7 +348,7 @@ TEST_F(MicroVmHostTest, NothingIsLeftOfALaunchThatFailed) {
   EXPECT_EQ(failed.outcome.kind, FunctionOutcome::Kind::kLaunchFailed);
   EXPECT_THAT(failed.outcome.message, HasSubstr("another CPU"));
   EXPECT_FALSE(Launch(1));
-  fails = false;
+  *fails = false;
   // One of those that were to fail may be waiting still.
   while (!Launch(1)) {
   }
